@@ -1,0 +1,1 @@
+"""DataClaw-val, metrics, public suites and reports. Nothing lives here yet: see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""The face: the `dataclaw` command and the viewer. Nothing imports it."""

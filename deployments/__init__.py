@@ -1,0 +1,1 @@
+"""What makes flows run somewhere: schedules, work pools, triggers."""

@@ -1,0 +1,1 @@
+"""Stage 1: the ensemble H of experts that measure factual anchors, one file per expert, one roster."""

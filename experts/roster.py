@@ -1,0 +1,60 @@
+"""The ensemble's roster: one line per expert, loaded only when used. Plugins join by the entry point `dataclaw.experts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from experts.base import Expert
+from schemas.errors import unknown_name
+from schemas.recipe import ExpertSpec
+from schemas.stream import Domain, Stream
+
+BUILT_IN = {
+    "shots": "experts.shots:Shots",
+    "motion": "experts.motion:Motion",
+    "screen": "experts.screen:Screen",
+    "ocr": "experts.ocr:OCR",
+    "subtitles": "experts.subtitles:Subtitles",
+    "given_text": "experts.given_text:GivenText",
+    "input_events": "experts.input_events:InputEvents",
+    "proprioception": "experts.proprioception:Proprioception",
+    "edit_region": "experts.edit_region:EditRegion",
+}
+
+FOR_DOMAIN = {
+    Domain.DAILY_LIFE: ("shots", "subtitles", "given_text"),
+    Domain.EDUCATION: ("screen", "ocr", "subtitles", "given_text"),
+    Domain.GUI: ("screen", "ocr", "input_events", "given_text"),
+    Domain.EMBODIED: ("motion", "proprioception", "given_text"),
+    Domain.AIGC: ("shots", "edit_region", "given_text"),
+}
+"""What each domain needs when the recipe does not say."""
+
+
+@cache
+def roster() -> dict[str, str]:
+    """Names and import paths (`module:Class`) of every expert known, plugins included."""
+    plugins = {point.name: point.value for point in entry_points(group="dataclaw.experts")}
+    return plugins | BUILT_IN
+
+
+def expert_class(name: str) -> type[Expert]:
+    """The class of an expert.
+
+    Raises:
+        UsageError: no expert has this name.
+    """
+    if name not in roster():
+        raise unknown_name("expert", name, roster())
+    module, _, attribute = roster()[name].partition(":")
+    loaded: type[Expert] = getattr(import_module(module), attribute)
+    return loaded
+
+
+def specs_for(stream: Stream, chosen: Iterable[ExpertSpec] | None) -> list[ExpertSpec]:
+    """The experts that look at a stream: those chosen, or those of its domain, as far as they read its tracks."""
+    specs = [ExpertSpec(name=name) for name in FOR_DOMAIN[stream.domain]] if chosen is None else list(chosen)
+    return [spec for spec in specs if stream.has(*expert_class(spec.name).reads)]

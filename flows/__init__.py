@@ -1,0 +1,1 @@
+"""Prefect flows, each short enough to read at a glance."""

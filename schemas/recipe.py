@@ -1,0 +1,122 @@
+"""The recipe: the YAML file that says what a corpus build does. One frozen, typed object.
+
+What identifies a result (`sampling`, `experts`, `synthesis`, `reward`) is kept apart from where it runs
+(`placement`) and from what it is applied to (`sources`, `corpus`), so that a moved corpus or a bigger machine redoes
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from schemas.base import Contract, digest
+from schemas.stream import Domain
+from schemas.task_spec import Name
+
+Scalar = str | int | float | bool
+
+
+class SourceSpec(Contract):
+    """Where raw streams lie and what they are. Intents given here replace the recipe's own for this source."""
+
+    uri: Annotated[str, Field(min_length=1)]
+    domain: Domain | None = None
+    format: Name | None = None
+    intents: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+
+
+class Sampling(Contract):
+    """How streams are cut and looked at."""
+
+    segment_seconds: Annotated[float, Field(ge=1.0)] = 300.0
+    frame_rate: Annotated[float, Field(gt=0.0, le=120.0)] = 2.0
+    """Frames per second for experts that read whole frames (OCR, screen); an expert may ask for its own rate."""
+    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    """A picture or frame larger than this is refused before it is decoded."""
+
+
+class ExpertSpec(Contract):
+    """One member of the ensemble with the parameters that differ from its defaults."""
+
+    name: Name
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Synthesis(Contract):
+    """How outputs are made."""
+
+    backend: Name = "rules"
+    max_repairs: Annotated[int, Field(ge=0, le=2)] = 2
+    evidence_frames: Annotated[int, Field(ge=1)] = 16
+    """At most so many frames of evidence in a triplet."""
+    evidence_side: Annotated[int, Field(ge=32)] = 768
+    """Longer side of an evidence frame in pixels."""
+
+
+class RewardWeights(Contract):
+    """l1, l2, l3 of R = l1 R_format + l2 R_anchor + l3 R_eff. They sum to 1; absent parts share their weight out."""
+
+    format: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    anchor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.6
+    efficiency: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if abs(self.format + self.anchor + self.efficiency - 1.0) > 1e-6:
+            raise ValueError("the reward weights must sum to 1")
+        return self
+
+
+class RewardSpec(Contract):
+    """The reward and what an output must reach to be published."""
+
+    weights: RewardWeights = RewardWeights()
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.85
+    anchor_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+    """Share of claims that must be supported. Below 1 a corpus may hold claims that nothing proves."""
+
+
+class Placement(Contract):
+    """Where and how wide it runs. Not part of any identity."""
+
+    extract_workers: Annotated[int, Field(ge=1)] | None = None
+    """None: one for each CPU of the cluster."""
+    synthesis_workers: Annotated[int, Field(ge=1)] = 1
+    rows_per_shard: Annotated[int, Field(ge=1)] = 64
+    ray_address: str | None = None
+    catalog: str | None = None
+    """SQLAlchemy URL. None: a SQLite file inside a local corpus."""
+
+
+class Recipe(Contract):
+    """A corpus build."""
+
+    name: Name
+    corpus: Annotated[str, Field(min_length=1)]
+    sources: Annotated[tuple[SourceSpec, ...], Field(min_length=1)]
+    intents: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    sampling: Sampling = Sampling()
+    experts: tuple[ExpertSpec, ...] | None = None
+    """None: those that each domain needs."""
+    synthesis: Synthesis = Synthesis()
+    reward: RewardSpec = RewardSpec()
+    placement: Placement = Placement()
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        for source in self.sources:
+            if not (source.intents or self.intents):
+                raise ValueError(f"no intent for {source.uri!r}: give one to the source or to the recipe")
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on, and nothing else."""
+        return self.model_dump(mode="json", include={"sampling", "experts", "synthesis", "reward"})
+
+    @property
+    def hash(self) -> str:
+        """The recipe hash of provenance: SHA-256 of :attr:`identity`."""
+        return digest(self.identity)

@@ -1,0 +1,93 @@
+"""Claims, their support, and the reward R = l1 R_format + l2 R_anchor + l3 R_eff."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import pyarrow as pa
+from pydantic import Field
+
+from schemas.base import Contract
+from schemas.geometry import Box, Point
+from schemas.stream import Seconds, Sha256
+
+
+class ClaimKind(StrEnum):
+    """What a structured output can assert about its streams."""
+
+    TIME = "time"
+    BOX = "box"
+    QUOTE = "quote"
+    ORDER = "order"
+    COUNT = "count"
+
+
+class Claim(Contract):
+    """One checkable assertion found in an output.
+
+    TIME: something of one of `kinds` happens at t0..t1. BOX: at `box` or `point` (around t0..t1). QUOTE: `text` is
+    said or shown verbatim (within t0..t1 when given). ORDER: the moments `items` (start times in seconds of one
+    stream, or positions of several streams named by `streams`) stand in this order. COUNT: `count` anchors of
+    `kinds` lie in t0..t1.
+    """
+
+    path: str
+    """JSON pointer (RFC 6901) to the value in the output."""
+    kind: ClaimKind
+    stream: Sha256 | None = None
+    t0: Seconds | None = None
+    t1: Seconds | None = None
+    box: Box | None = None
+    point: Point | None = None
+    text: str | None = None
+    kinds: tuple[str, ...] = ()
+    items: tuple[float, ...] = ()
+    streams: tuple[Sha256, ...] = ()
+    count: int | None = None
+
+
+class Support(Contract):
+    """The verdict on one claim: the anchors that carry it, or why there are none."""
+
+    path: str
+    kind: ClaimKind
+    supported: bool
+    anchors: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Score(Contract):
+    """The reward of one output and its parts, each in [0, 1]; None where a part does not apply (no claim to check)."""
+
+    format: Annotated[float, Field(ge=0.0, le=1.0)]
+    anchor: Annotated[float, Field(ge=0.0, le=1.0)] | None
+    efficiency: Annotated[float, Field(ge=0.0, le=1.0)] | None
+    reward: Annotated[float, Field(ge=0.0, le=1.0)]
+    supports: tuple[Support, ...] = ()
+    format_errors: tuple[str, ...] = ()
+
+    @property
+    def unsupported(self) -> tuple[Support, ...]:
+        return tuple(support for support in self.supports if not support.supported)
+
+
+SUPPORT = pa.struct(
+    [
+        pa.field("path", pa.string(), False),
+        pa.field("kind", pa.string(), False),
+        pa.field("supported", pa.bool_(), False),
+        pa.field("anchors", pa.list_(pa.string()), False),
+        pa.field("reason", pa.string(), False),
+    ]
+)
+SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("format", pa.float64(), False),
+        pa.field("anchor", pa.float64()),
+        pa.field("efficiency", pa.float64()),
+        pa.field("reward", pa.float64(), False),
+        pa.field("supports", pa.list_(SUPPORT), False),
+        pa.field("format_errors", pa.list_(pa.string()), False),
+    ]
+)

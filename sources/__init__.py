@@ -1,0 +1,1 @@
+"""Readers: any raw format to streams and recordings, one file per format, one roster."""

@@ -1,0 +1,1 @@
+"""Object storage, Parquet shards, snapshots and the catalog."""

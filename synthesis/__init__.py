@@ -1,0 +1,1 @@
+"""Stage 2: intent resolution, evidence, one agent per task type, generation backends, verification and rewards."""

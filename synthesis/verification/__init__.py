@@ -1,0 +1,1 @@
+"""Verification and rewards: one implementation, pure functions."""
