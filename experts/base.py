@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.base import digest
 from schemas.geometry import Box, Point
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -50,18 +49,14 @@ class Expert(ABC):
         """Takes the recipe's parameters for this expert; loads models. Unknown names raise UsageError."""
         self.parameters = parameters
 
-    @property
-    def signature(self) -> str:
-        """Digest of name, version and parameters: anchors are kept under it and reused while it stays."""
-        return digest([self.name, self.version, self.parameters])
-
     @abstractmethod
     def start(self, recording: Recording, segment: Segment) -> Observer:
         """An observer for one segment of an open recording."""
 
-    def join(self, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
+    @classmethod
+    def join(cls, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
         """Joins this expert's anchors of all segments of a stream: merges what a segment border cut, numbers what is
-        numbered through the stream. The default keeps them as they are."""
+        numbered through the stream. A class method: joining loads no model. The default keeps them as they are."""
         return list(anchors)
 
     def anchor(

@@ -1,4 +1,7 @@
-"""The ensemble's roster: one line per expert, loaded only when used. Plugins join by the entry point `dataclaw.experts`."""
+"""The ensemble's roster: one line per expert, loaded only when used.
+
+Plugins join by the entry point group `dataclaw.experts`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from experts.base import Expert
+from schemas.base import digest
 from schemas.errors import unknown_name
-from schemas.recipe import ExpertSpec
+from schemas.recipe import ExpertSpec, Sampling
 from schemas.stream import Domain, Stream
 
 BUILT_IN = {
@@ -58,3 +62,11 @@ def specs_for(stream: Stream, chosen: Iterable[ExpertSpec] | None) -> list[Exper
     """The experts that look at a stream: those chosen, or those of its domain, as far as they read its tracks."""
     specs = [ExpertSpec(name=name) for name in FOR_DOMAIN[stream.domain]] if chosen is None else list(chosen)
     return [spec for spec in specs if stream.has(*expert_class(spec.name).reads)]
+
+
+def signature(spec: ExpertSpec, sampling: Sampling) -> str:
+    """Identity of what an expert measures: its name, version and parameters, and the frame rate when it is the
+    recipe's. Anchors are kept under it and reused while it stays the same."""
+    expert = expert_class(spec.name)
+    rate = sampling.frame_rate if expert.rate == "recipe" else None
+    return digest([expert.name, expert.version, dict(spec.parameters), rate])

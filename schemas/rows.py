@@ -52,6 +52,8 @@ class Anchored(Contract):
     units: tuple[UnitPlan, ...]
     anchors: tuple[FactualAnchor, ...]
     problem: Problem | None
+    """What broke the reading off, or kept the segment from being read at all (`failed`)."""
+    failed: bool
     costs: tuple[Cost, ...]
 
 
@@ -139,6 +141,7 @@ ANCHORED_SCHEMA = pa.schema(
         _UNITS,
         _ANCHORS,
         pa.field("problem", _struct(PROBLEM_SCHEMA)),
+        pa.field("failed", pa.bool_(), False),
         _COSTS,
     ]
 )
