@@ -13,7 +13,7 @@ from schemas.base import Contract
 from schemas.errors import PROBLEM_SCHEMA, Problem
 from schemas.outcome import COST, UNIT_OUTCOME_SCHEMA, Cost, UnitOutcome
 from schemas.segment import SEGMENT_SCHEMA, Segment
-from schemas.stream import STREAM_SCHEMA, Stream
+from schemas.stream import STREAM_SCHEMA, Domain, Stream
 from schemas.task_spec import TASK_SPEC_SCHEMA, TaskSpec
 from schemas.triplet import TRIPLET_SCHEMA, Triplet
 
@@ -86,9 +86,14 @@ class Result(Contract):
 
 
 class Written(Contract):
-    """The end of a unit after its triplet was written to `shard` (path, SHA-256, rows, bytes)."""
+    """The end of a unit after its triplet was written to `shard` (path, SHA-256, rows, bytes).
+
+    `domain` and `reward` are the triplet's, so that the catalog can count without opening the shard; None without one.
+    """
 
     outcome: UnitOutcome
+    domain: Domain | None
+    reward: float | None
     shard: str | None
     shard_sha256: str | None
     shard_rows: int
@@ -152,6 +157,8 @@ RESULT_SCHEMA = pa.schema([_OUTCOME, pa.field("triplet", _struct(TRIPLET_SCHEMA)
 WRITTEN_SCHEMA = pa.schema(
     [
         _OUTCOME,
+        pa.field("domain", pa.string()),
+        pa.field("reward", pa.float64()),
         pa.field("shard", pa.string()),
         pa.field("shard_sha256", pa.string()),
         pa.field("shard_rows", pa.int64(), False),
