@@ -1,0 +1,43 @@
+"""The nightly build: raw streams and intents in, a snapshot of verified triplets out."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from schemas.outcome import RunReport
+from schemas.recipe import Recipe
+from storage.recipes import load_recipe
+from tasks.discover import discover_streams
+from tasks.plan import plan_work
+from tasks.preflight import preflight
+from tasks.publish import publish_snapshot
+from tasks.report import report_run
+from tasks.run import begin_run
+from tasks.tailor import tailor
+
+
+def _run_name() -> str:
+    recipe = flow_run.parameters["recipe"]
+    name = recipe["name"] if isinstance(recipe, dict) else getattr(recipe, "name", recipe)
+    return f"{name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M:%S}"
+
+
+@flow(name="build_corpus", flow_run_name=_run_name, validate_parameters=True)
+def build_corpus(recipe: Recipe | str) -> RunReport:
+    """Builds a corpus.
+
+    Args:
+        recipe: a recipe, or the path or URI of a recipe file.
+
+    Raises:
+        DataClawError: the recipe, the machine or the storage is not as it must be; nothing committed is lost.
+    """
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    preflight(recipe)
+    with begin_run(recipe) as run:
+        found = discover_streams(run)
+        plan = plan_work(run, found)
+        done = tailor(run, found, plan)
+        manifest = publish_snapshot(run)
+        return report_run(run, found, plan, done, manifest)

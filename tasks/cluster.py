@@ -1,0 +1,39 @@
+"""The Ray cluster of a run: one already there, or one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+_OBJECT_STORE = 1 << 30
+"""Bytes of shared memory on a single machine. Rows carry anchors and a few encoded frames, never whole videos; what
+does not fit waits (backpressure) instead of growing."""
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[int]:
+    """Connects to a cluster, or starts one here and takes it down again. Yields its number of CPUs."""
+    ours = not ray.is_initialized()
+    if ours:
+        # Workers of a local cluster are to find the same packages as this process, wherever it was started.
+        local = {} if address else {"num_cpus": os.cpu_count(), "object_store_memory": _OBJECT_STORE}
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if not address else None,
+            logging_level=logging.WARNING,
+            log_to_driver=True,
+            **local,
+        )
+    for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    DataContext.get_current().enable_progress_bars = False
+    try:
+        yield max(1, int(ray.cluster_resources().get("CPU", 1)))
+    finally:
+        if ours:
+            ray.shutdown()

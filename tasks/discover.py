@@ -1,0 +1,129 @@
+"""Stage discover: what lies at the recipe's sources, by content. Unchanged files are not read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from schemas.errors import InputError, Problem
+from schemas.outcome import InputOutcome, Outcome
+from schemas.recipe import Recipe, SourceSpec
+from schemas.stream import Stream
+from sources.base import Candidate
+from sources.discovery import discover, file_fingerprint, hash_parts, probe, stream_sha256
+from storage.catalog.catalog import Catalog
+from tasks.run import Run
+
+_CHUNK = 256
+"""Candidates looked at between two questions to the catalog."""
+_READERS = 8
+"""Threads that hash and probe: both wait for storage more than they compute, and release the interpreter lock."""
+
+
+@dataclass
+class Discovery:
+    """The streams of each source, and the inputs that ended here already (unreadable, or the same content twice)."""
+
+    sources: list[tuple[SourceSpec, list[Stream]]] = field(default_factory=list)
+    ended: list[InputOutcome] = field(default_factory=list)
+
+    @property
+    def streams(self) -> int:
+        return sum(len(streams) for _, streams in self.sources)
+
+
+@task(name="discover", cache_policy=NO_CACHE)
+def discover_streams(run: Run) -> Discovery:
+    """Finds, hashes and probes every input. What cannot be read goes to the quarantine."""
+    found = Discovery()
+    seen: dict[str, str] = {}
+    broken: list[tuple[str, str | None, Problem]] = []
+    with run.catalog() as catalog:
+        for source in run.recipe.sources:
+            streams: list[Stream] = []
+            for item in _identified(source, run.recipe, catalog, run.id):
+                if isinstance(item, Problem):
+                    broken.append((item.input, None, item))
+                    found.ended.append(
+                        InputOutcome(uri=item.input, sha256=None, outcome=Outcome.FAILED, reasons=(str(item),))
+                    )
+                elif item.sha256 in seen:
+                    reason = f"same content as {seen[item.sha256]}"
+                    found.ended.append(
+                        InputOutcome(uri=item.uri, sha256=item.sha256, outcome=Outcome.FILTERED, reasons=(reason,))
+                    )
+                else:
+                    seen[item.sha256] = item.uri
+                    streams.append(item)
+            found.sources.append((source, streams))
+        catalog.quarantine(run.id, broken)
+    get_run_logger().info("%d streams; %d inputs ended at the door", found.streams, len(found.ended))
+    return found
+
+
+def _identified(source: SourceSpec, recipe: Recipe, catalog: Catalog, run: str) -> Iterator[Stream | Problem]:
+    """The streams of one source in the order of discovery, a chunk at a time."""
+    items = iter(discover(source))
+    while chunk := list(islice(items, _CHUNK)):
+        yield from _identify(chunk, source, recipe, catalog, run)
+
+
+def _identify(
+    chunk: Sequence[Candidate | Problem], source: SourceSpec, recipe: Recipe, catalog: Catalog, run: str
+) -> Iterable[Stream | Problem]:
+    candidates = [item for item in chunk if isinstance(item, Candidate)]
+    files = catalog.known_files({uri for candidate in candidates for _, uri in candidate.parts})
+
+    def hashed(candidate: Candidate) -> tuple[Candidate, tuple, str] | Problem:
+        try:
+            parts = hash_parts(candidate, files)
+        except InputError as error:
+            return error.problem
+        return candidate, parts, stream_sha256(parts, candidate.selector)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        identities = {
+            id(candidate): result for candidate, result in zip(candidates, pool.map(hashed, candidates), strict=True)
+        }
+        read = [result for result in identities.values() if not isinstance(result, Problem)]
+        known = catalog.known_streams({sha256 for _, _, sha256 in read})
+
+        def probed(item: Candidate | Problem) -> Stream | Problem:
+            if isinstance(item, Problem):
+                return item
+            result = identities[id(item)]
+            if isinstance(result, Problem):
+                return result
+            candidate, parts, sha256 = result
+            if sha256 in known:
+                # The content is known; where it lies, what it is called and what it is for may be new.
+                seen = known[sha256]
+                return seen.model_copy(
+                    update={
+                        "uri": candidate.uri,
+                        "name": candidate.name,
+                        "parts": parts,
+                        "domain": source.domain or seen.domain,
+                    }
+                )
+            try:
+                return probe(candidate, parts, source.domain, recipe.sampling.max_pixels)
+            except InputError as error:
+                return error.problem
+
+        results = list(pool.map(probed, chunk))
+    catalog.record_files(
+        [
+            (part.uri, file_fingerprint(part.uri), part.sha256, part.size)
+            for _, parts, _ in read
+            for part in parts
+            if part.uri not in files
+        ]
+    )
+    catalog.record_streams([item for item in results if isinstance(item, Stream)], run)
+    return results

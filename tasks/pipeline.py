@@ -1,0 +1,63 @@
+"""The one visible chain: segments in, written triplets out. Every resource is named at its call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ray.data
+from ray.data import ActorPoolStrategy, Dataset
+
+from experts.extract import ExtractAnchors
+from experts.gather import GatherGroups
+from schemas.recipe import ExpertSpec, Recipe
+from schemas.rows import WORK_SCHEMA, Work
+from storage.write import WriteTriplets
+from synthesis.synthesise import SynthesiseGroups
+
+_SIDE_CPU = 0.1
+"""Logical CPUs of the stages that mostly wait. They and the extractors together stay below the machine's CPUs, so that
+every actor can be placed and the chain cannot stall, on two cores as on two hundred."""
+
+
+def assemble(work: Sequence[Work], experts: Sequence[ExpertSpec], recipe: Recipe, run: str, cpus: int) -> Dataset:
+    """The pipeline over all pending segments of a run. Nothing runs before it is iterated."""
+    place = recipe.placement
+    extractors = min(place.extract_workers or cpus, max(1, len(work)))
+    side = _SIDE_CPU * (2 + place.synthesis_workers)
+    extract_cpus = max(0.05, (cpus - side) / extractors * 0.95)
+    # Few segments in a batch while there are few: all workers get some, and a killed worker repeats little.
+    at_once = max(1, min(8, len(work) // (4 * extractors)))
+    return (
+        ray.data.from_arrow([Work.to_table(work[i : i + at_once], WORK_SCHEMA) for i in range(0, len(work), at_once)])
+        .map_batches(
+            ExtractAnchors,
+            fn_constructor_args=(recipe.corpus, run, tuple(experts), recipe.sampling),
+            batch_format="pyarrow",
+            batch_size=at_once,
+            compute=ActorPoolStrategy(size=extractors, max_tasks_in_flight_per_actor=2),
+            num_cpus=extract_cpus,
+        )
+        .map_batches(
+            GatherGroups,
+            batch_format="pyarrow",
+            batch_size=None,
+            compute=ActorPoolStrategy(size=1),  # one worker: it remembers groups that wait for segments
+            num_cpus=_SIDE_CPU,
+        )
+        .map_batches(
+            SynthesiseGroups,
+            fn_constructor_args=(recipe, run),
+            batch_format="pyarrow",
+            batch_size=1,
+            compute=ActorPoolStrategy(size=place.synthesis_workers),
+            num_cpus=_SIDE_CPU,
+        )
+        .map_batches(
+            WriteTriplets,
+            fn_constructor_args=(recipe.corpus,),
+            batch_format="pyarrow",
+            batch_size=place.rows_per_shard,
+            compute=ActorPoolStrategy(size=1),
+            num_cpus=_SIDE_CPU,
+        )
+    )

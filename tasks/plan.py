@@ -1,0 +1,223 @@
+"""Stage plan: what is asked of which streams, and which of it no earlier run has ended. An anti-join, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from experts.roster import signature, specs_for
+from schemas.base import digest
+from schemas.errors import UnsuitedError
+from schemas.outcome import InputOutcome, Outcome
+from schemas.recipe import Recipe, SourceSpec
+from schemas.rows import UnitPlan, Work
+from schemas.segment import cut_segments
+from schemas.stream import Stream
+from schemas.task_spec import Intent, TaskSpec
+from storage.catalog.catalog import Catalog
+from synthesis.agents.roster import agent_class
+from synthesis.intent.resolve import choose, resolve
+from tasks.discover import Discovery
+from tasks.run import Run, absorb_anchors
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A unit that an earlier run ended, as far as reports need it."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass
+class Plan:
+    """The work of a run. `streams_of` and `ended` let the report say how every input ends."""
+
+    work: list[Work] = field(default_factory=list)
+    pending: set[str] = field(default_factory=set)
+    """Units to do."""
+    streams_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """SHA-256 of the streams of each unit, old and new."""
+    ended: dict[str, Ended] = field(default_factory=dict)
+    unsuited: list[InputOutcome] = field(default_factory=list)
+    segments_known: int = 0
+    segments_new: int = 0
+    stream_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """Streams made into units together."""
+
+    streams: tuple[Stream, ...]
+    units: tuple[UnitPlan, ...]
+
+    @property
+    def key(self) -> str:
+        return digest([stream.sha256 for stream in self.streams])[:32]
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def plan_work(run: Run, found: Discovery) -> Plan:
+    """Resolves intents, groups streams and takes out what is done already."""
+    with run.catalog() as catalog:
+        absorb_anchors(run, catalog)
+        plan = make_plan(run.recipe, found, catalog)
+    get_run_logger().info(
+        "%d units to do, %d known from earlier runs; %d segments to look at, %d with known anchors",
+        len(plan.pending),
+        len(plan.ended),
+        plan.segments_new,
+        plan.segments_known,
+    )
+    return plan
+
+
+def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
+    """The plan of a build; asks the catalog a bounded number of questions, whatever the number of streams."""
+    plan = Plan()
+    groups = [group for source, streams in found.sources for group in _groups(recipe, source, streams, plan)]
+    known = catalog.ended_units([unit.unit for group in groups for unit in group.units])
+    for group in groups:
+        for unit in group.units:
+            plan.streams_of[unit.unit] = tuple(stream.sha256 for stream in group.streams)
+            if unit.unit in known:
+                outcome, problem = known[unit.unit]
+                plan.ended[unit.unit] = Ended(outcome, "" if problem is None else str(problem))
+    todo = [
+        _Grouped(group.streams, units)
+        for group in groups
+        if (units := tuple(unit for unit in group.units if unit.unit not in known))
+    ]
+    plan.pending = {unit.unit for group in todo for unit in group.units}
+    _lay_out(recipe, todo, catalog, plan)
+    return plan
+
+
+def _groups(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan) -> Iterable[_Grouped]:
+    """The groups of one source: all its streams for a task that joins them, each stream for the others."""
+    if not streams:
+        return
+    intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
+    together: list[UnitPlan] = []
+    apart: dict[str, list[UnitPlan]] = {stream.sha256: [] for stream in streams}
+    reasons: dict[str, list[str]] = {stream.sha256: [] for stream in streams}
+    everything = _named_apart(streams)
+    for intent in intents:
+        specs, readings = _resolved(intent, everything, [])
+        joint = [spec for spec in specs if spec.joins_streams]
+        if joint:
+            together += _units(recipe, intent, joint, readings, everything, where=source.uri)
+            continue
+        for stream in streams:
+            specs, readings = _resolved(intent, [stream], reasons[stream.sha256])
+            apart[stream.sha256] += _units(recipe, intent, specs, readings, (stream,), where=stream.uri)
+    if together:
+        yield _Grouped(everything, tuple(together))
+    for stream in streams:
+        if apart[stream.sha256]:
+            yield _Grouped((stream,), tuple(apart[stream.sha256]))
+        elif not together:
+            plan.unsuited.append(
+                InputOutcome(
+                    uri=stream.uri,
+                    sha256=stream.sha256,
+                    outcome=Outcome.FILTERED,
+                    reasons=tuple(reasons[stream.sha256]),
+                )
+            )
+
+
+def _resolved(intent: Intent, streams: Sequence[Stream], reasons: list[str]) -> tuple[list[TaskSpec], list[str]]:
+    """The specs to build of an intent, and the task types of all its plausible readings, best first. None, with the
+    reason noted, when nothing suits."""
+    try:
+        specs = resolve(intent, streams)
+    except UnsuitedError as error:
+        reasons.append(str(error))
+        return [], []
+    return choose(specs), [spec.task_type for spec in specs]
+
+
+def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
+    """Streams with unique names, since outputs speak of streams by name."""
+    taken: dict[str, int] = {}
+    named = []
+    for stream in streams:
+        count = taken.get(stream.name, 0)
+        taken[stream.name] = count + 1
+        named.append(stream.model_copy(update={"name": f"{stream.name}-{count + 1}"}) if count else stream)
+    return tuple(named)
+
+
+def _units(
+    recipe: Recipe,
+    intent: Intent,
+    specs: Sequence[TaskSpec],
+    readings: Sequence[str],
+    streams: Sequence[Stream],
+    where: str,
+) -> list[UnitPlan]:
+    """Keys for each spec: `unit` names everything its result depends on, `slot` what it is about."""
+    experts = sorted(
+        {signature(spec, recipe.sampling) for stream in streams for spec in specs_for(stream, recipe.experts)}
+    )
+    identity = recipe.identity
+    return [
+        UnitPlan(
+            unit=digest(
+                [
+                    [[stream.sha256, stream.name, stream.domain] for stream in streams],
+                    spec.key,
+                    agent_class(spec.task_type).version,
+                    experts,
+                    identity["sampling"],
+                    identity["synthesis"],
+                    identity["reward"],
+                ]
+            ),
+            slot=digest([where, intent.text, spec.task_type]),
+            spec=spec,
+            readings=tuple(name for name in readings if name != spec.task_type),
+        )
+        for spec in specs
+    ]
+
+
+def _lay_out(recipe: Recipe, groups: Sequence[_Grouped], catalog: Catalog, plan: Plan) -> None:
+    """Turns groups into rows of work, one for each segment, with what is known of it from earlier runs."""
+    cut = {stream.sha256: cut_segments(stream, recipe.sampling.segment_seconds) for g in groups for stream in g.streams}
+    anchored = catalog.anchored([segment.key for segments in cut.values() for segment in segments])
+    counted: set[str] = set()
+    for group in groups:
+        total = sum(len(cut[stream.sha256]) for stream in group.streams)
+        for stream in group.streams:
+            wanted = {spec.name: signature(spec, recipe.sampling) for spec in specs_for(stream, recipe.experts)}
+            for segment in cut[stream.sha256]:
+                shards = {
+                    name: anchored[(segment.key, name, sig)]
+                    for name, sig in wanted.items()
+                    if (segment.key, name, sig) in anchored
+                }
+                missing = tuple(name for name in wanted if name not in shards)
+                plan.work.append(
+                    Work(
+                        group=group.key,
+                        group_segments=total,
+                        stream=stream,
+                        segment=segment,
+                        experts=missing,
+                        known=tuple(sorted(set(shards.values()))),
+                        units=group.units,
+                    )
+                )
+                if segment.key not in counted:
+                    counted.add(segment.key)
+                    if missing:
+                        plan.segments_new += 1
+                        plan.stream_seconds += segment.t1 - segment.t0
+                    else:
+                        plan.segments_known += 1

@@ -1,0 +1,154 @@
+"""Stage report: how every input ended, in sums that add up, for the catalog and for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from schemas.errors import Problem
+from schemas.manifest import Manifest
+from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
+from schemas.stream import Stream
+from tasks.discover import Discovery
+from tasks.plan import Plan
+from tasks.run import Run
+from tasks.tailor import Tailored
+
+_SHOWN = 50
+"""Rejects and quarantined inputs shown in an artifact; the catalog holds all."""
+
+
+@task(name="report", cache_policy=NO_CACHE)
+def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest: Manifest | None) -> RunReport:
+    """Ends the run in the catalog and shows its result in the Prefect UI."""
+    inputs = tuple(input_outcomes(found, plan, done))
+    counts = done.counts()
+    rejected = counts[Outcome.FILTERED] + counts[Outcome.FAILED] + sum(i.outcome is Outcome.FAILED for i in inputs)
+    report = RunReport(
+        run=run.id,
+        name=run.recipe.name,
+        corpus=run.recipe.corpus,
+        recipe_hash=run.recipe.hash,
+        state=RunState.COMPLETED_WITH_REJECTS if rejected else RunState.COMPLETED,
+        started=run.started,
+        ended=datetime.now(UTC),
+        inputs=inputs,
+        units_done=counts[Outcome.DONE],
+        units_filtered=counts[Outcome.FILTERED],
+        units_failed=counts[Outcome.FAILED],
+        units_known=len(plan.ended),
+        segments_extracted=plan.segments_new,
+        segments_known=plan.segments_known,
+        stream_seconds=plan.stream_seconds,
+        snapshot=None if manifest is None else manifest.number,
+        rows=0 if manifest is None else manifest.statistics.rows,
+        costs=done.costs(),
+        message="" if plan.work else "nothing new: every unit was known from earlier runs and no expert ran",
+    )
+    with run.catalog() as catalog:
+        catalog.quarantine(run.id, [(uri, sha256, problem) for uri, sha256, problem in _broken(found, done)])
+        catalog.end_run(run.id, report.state, report)
+    create_table_artifact(
+        table=_table(report), key="build-result", description=f"# {run.recipe.name}\n\n{headline(report)}"
+    )
+    create_markdown_artifact(markdown=rejects_markdown(report, done), key="build-rejects")
+    return report
+
+
+def headline(report: RunReport) -> str:
+    """One line that a person reads first."""
+    done, filtered, failed = (report.count(outcome) for outcome in Outcome)
+    snapshot = f"snapshot {report.snapshot} with {report.rows} rows" if report.snapshot else "no new snapshot"
+    return f"{len(report.inputs)} inputs: {done} done, {filtered} filtered, {failed} failed; {snapshot}."
+
+
+def input_outcomes(found: Discovery, plan: Plan, done: Tailored) -> list[InputOutcome]:
+    """The end of every input. A stream is done when any of its units is, failed when it could not be read or a unit
+    broke, and filtered otherwise; units of earlier runs count as they ended then."""
+    ends: dict[str, list[tuple[Outcome, str]]] = {}
+    for unit, streams in plan.streams_of.items():
+        known = plan.ended.get(unit)
+        end = (known.outcome, known.reason) if known else done.ended.get(unit)
+        for sha256 in streams if end else ():
+            ends.setdefault(sha256, []).append(end)
+    unsuited = {item.sha256 for item in plan.unsuited}
+    outcomes = [*found.ended, *plan.unsuited]
+    for _, streams in found.sources:
+        for stream in streams:
+            if stream.sha256 not in unsuited:
+                outcomes.append(_end_of(stream, ends.get(stream.sha256, []), done))
+    return outcomes
+
+
+def _end_of(stream: Stream, ends: list[tuple[Outcome, str]], done: Tailored) -> InputOutcome:
+    problems = tuple(done.problems.get(stream.uri, ()))
+    seen = {outcome for outcome, _ in ends}
+    if stream.sha256 in done.failed_streams:
+        outcome = Outcome.FAILED
+    else:
+        outcome = next((o for o in (Outcome.DONE, Outcome.FAILED, Outcome.FILTERED) if o in seen), Outcome.FAILED)
+    reasons = tuple(dict.fromkeys(reason for end, reason in ends if reason and end is not Outcome.DONE))
+    return InputOutcome(
+        uri=stream.uri, sha256=stream.sha256, outcome=outcome, reasons=(*stream.notes, *problems, *reasons)
+    )
+
+
+def _broken(found: Discovery, done: Tailored) -> list[tuple[str, str | None, Problem]]:
+    """Streams that failed on the way, for the quarantine; those that failed at the door are there already."""
+    return [
+        (
+            stream.uri,
+            stream.sha256,
+            Problem(
+                input=stream.uri,
+                cause="; ".join(done.problems.get(stream.uri, ["could not be read"])),
+                remedy="Mend or remove it; the next run tries it again",
+            ),
+        )
+        for _, streams in found.sources
+        for stream in streams
+        if stream.sha256 in done.failed_streams
+    ]
+
+
+def _table(report: RunReport) -> list[dict[str, object]]:
+    rows: list[tuple[str, object]] = [
+        ("inputs", len(report.inputs)),
+        *((f"inputs {outcome}", report.count(outcome)) for outcome in Outcome),
+        ("triplets made", report.units_done),
+        ("units filtered", report.units_filtered),
+        ("units failed", report.units_failed),
+        ("units known from earlier runs", report.units_known),
+        ("segments looked at", report.segments_extracted),
+        ("segments with known anchors", report.segments_known),
+        ("stream seconds looked at", round(report.stream_seconds, 1)),
+        ("snapshot", report.snapshot or "unchanged"),
+        ("rows in the corpus", report.rows or "unchanged"),
+    ]
+    rows += [(f"CPU seconds: {cost.stage}", round(cost.cpu, 2)) for cost in report.costs]
+    return [{"what": what, "figure": figure} for what, figure in rows]
+
+
+def rejects_markdown(report: RunReport, done: Tailored) -> str:
+    """Why things were filtered or failed: the commonest reasons first, then the inputs one by one."""
+    lines = [f"# {report.name}: rejects and quarantine", "", headline(report), ""]
+    causes = Counter(reason for outcome, reason in done.ended.values() if outcome is not Outcome.DONE)
+    if causes:
+        lines += ["| units | reason |", "|---|---|"]
+        lines += [f"| {count} | {_cell(reason)} |" for reason, count in causes.most_common(_SHOWN)]
+    notable = [item for item in report.inputs if item.outcome is not Outcome.DONE or item.reasons]
+    if notable:
+        lines += ["", "| input | end | why |", "|---|---|---|"]
+        lines += [f"| {_cell(i.uri)} | {i.outcome} | {_cell('; '.join(i.reasons))} |" for i in notable[:_SHOWN]]
+    if len(notable) > _SHOWN:
+        lines.append(f"\n{len(notable) - _SHOWN} more: `dataclaw quarantine` and `dataclaw rejects` list all.")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text that may hold anything (a file name, a word from a stream) as one Markdown table cell."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
