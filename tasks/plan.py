@@ -1,4 +1,4 @@
-"""Stage plan: what is asked of which streams, and which of it no earlier run has ended. An anti-join, before any work."""
+"""Stage plan: what is asked of which streams, less what earlier runs have ended. An anti-join, before any work."""
 
 from __future__ import annotations
 

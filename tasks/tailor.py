@@ -13,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayError
 
 from experts.ensemble import Stopwatch
-from experts.roster import FOR_DOMAIN, specs_for
-from schemas.errors import CorpusError, DataClawError, Problem
+from experts.roster import FOR_DOMAIN
+from schemas.errors import CorpusError, DataClawError
 from schemas.outcome import Cost, Outcome, UnitOutcome
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import Work, Written
