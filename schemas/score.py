@@ -24,12 +24,19 @@ class ClaimKind(StrEnum):
 
 
 class Claim(Contract):
-    """One checkable assertion found in an output.
+    """One checkable assertion found in an output, about anchors of `kinds` (any when empty; `text.*` names a group) in
+    `stream` (any when None).
 
-    TIME: something of one of `kinds` happens at t0..t1. BOX: at `box` or `point` (around t0..t1). QUOTE: `text` is
-    said or shown verbatim (within t0..t1 when given). ORDER: the moments `items` (start times in seconds of one
-    stream, or positions of several streams named by `streams`) stand in this order. COUNT: `count` anchors of
-    `kinds` lie in t0..t1.
+    TIME: something happens at t0..t1, both edges within 0.25 s of an anchor's. t0 == t1: it lies inside or within
+    0.25 s of an anchor. t1 None: an anchor begins or ends at t0. With `items`, t0 and t1 must also be among these
+    moments: what a sentence says must be what the fields around it say.
+    BOX: `box` (IoU >= 0.5) or `point` (inside a box, or within 0.02 of a point), around t0..t1 when given.
+    QUOTE: `text` is said or shown verbatim, on word borders, within t0..t1 when given.
+    ORDER: `items` rise strictly, and an anchor begins, ends or lasts at each of them. With `streams`, item i is a
+    moment of streams[i]; with kinds == (screen.clock,) the items are clock values in minutes since midnight (past
+    midnight they go on from 1440).
+    COUNT: `count` anchors begin in t0 <= t < t1 (no bound where None).
+    Except in QUOTE, `text` binds the claim to anchors whose content holds it.
     """
 
     path: str

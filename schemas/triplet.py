@@ -10,6 +10,7 @@ from pydantic import Field
 
 from schemas.anchor import ANCHOR_SCHEMA, FactualAnchor
 from schemas.base import Contract, digest
+from schemas.recipe import RewardSpec
 from schemas.score import SCORE_SCHEMA, Score
 from schemas.stream import STREAM_SCHEMA, Domain, Seconds, Sha256, Stream
 from schemas.task_spec import TASK_SPEC_SCHEMA, Intent, Name, TaskSpec
@@ -43,6 +44,8 @@ class Provenance(Contract):
 
     run: str
     recipe_hash: Sha256
+    reward: RewardSpec = RewardSpec()
+    """Weights and thresholds the row was published under: with them the row alone gives its score again."""
     experts: tuple[ExpertVersion, ...]
     backend: str
     model: str | None
@@ -95,10 +98,19 @@ EVIDENCE = pa.struct(
     ]
 )
 EXPERT_VERSION = pa.struct([pa.field(n, pa.string(), False) for n in ("name", "version", "signature")])
+WEIGHTS = pa.struct([pa.field(n, pa.float64(), False) for n in ("format", "anchor", "efficiency")])
+REWARD = pa.struct(
+    [
+        pa.field("weights", WEIGHTS, False),
+        pa.field("threshold", pa.float64(), False),
+        pa.field("anchor_threshold", pa.float64(), False),
+    ]
+)
 PROVENANCE = pa.struct(
     [
         pa.field("run", pa.string(), False),
         pa.field("recipe_hash", pa.string(), False),
+        pa.field("reward", REWARD, False),
         pa.field("experts", pa.list_(EXPERT_VERSION), False),
         pa.field("backend", pa.string(), False),
         pa.field("model", pa.string()),

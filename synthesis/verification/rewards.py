@@ -1,0 +1,104 @@
+"""The parts of the reward R = l1 R_format + l2 R_anchor + l3 R_eff: plain functions, each in [0, 1] or None.
+
+The same functions decide what is published, prove it later from Parquet alone, and reinforce in GRPO.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from schemas.recipe import RewardWeights
+from schemas.score import Claim, Support
+from synthesis.verification.check import AnchorIndex
+from synthesis.verification.format import Parsed
+
+BASE_WORDS = 20
+"""Words that any output may spend: a title, a goal."""
+WORDS_PER_ANCHOR = 15
+"""Words that a cited anchor allows around its own content."""
+FREE_ANCHORS = 32
+"""Beyond so many cited anchors the allowance grows with their number's power 3/4 only."""
+
+_WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’-][^\W_]+)*")
+
+
+def format_reward(parsed: Parsed) -> float:
+    """R_format: 1 when the output is valid JSON under its schema, otherwise 0."""
+    return 1.0 if parsed.valid else 0.0
+
+
+def anchor_reward(claims: Sequence[Claim], supports: Sequence[Support]) -> float | None:
+    """R_anchor = S / (S + U), the share of supported claims; None where nothing is claimed.
+
+    S counts distinct (kind, cited anchors) of supported claims and U distinct unsupported claims, wherever they
+    stand: saying a true thing twice, or in two places, adds nothing.
+
+    Example:
+        "A" is said at 0 s, and again "A" at 0 s: S = 1. "B" at 5 s, which nobody says: U = 1. R_anchor = 1/2.
+    """
+    if not claims:
+        return None
+    carried = {(support.kind, support.anchors) for support in supports if support.supported}
+    # The path is left out: the same untruth in two places is one untruth, as the same truth is one truth.
+    missing = {
+        claim.model_dump_json(exclude={"path"})
+        for claim, support in zip(claims, supports, strict=True)
+        if not support.supported
+    }
+    return len(carried) / (len(carried) + len(missing))
+
+
+def efficiency_reward(value: Any, supports: Sequence[Support], index: AnchorIndex) -> float:
+    """R_eff = min(1, A / W): the words that the evidence used allows over the words written.
+
+    W is the number of words in all strings of the output (a character of a script without spaces is a word). With E
+    the distinct anchors that supported claims cite, n = |E| and w(a) the words of an anchor's content,
+
+        A = 20 + min(1, 32 / n)^(1/4) * sum over a in E of (15 + w(a)),     A = 0 when E is empty.
+
+    An anchor counts once, however often it is claimed, so repetition only adds to W. The factor makes the allowance
+    grow slower than the number of anchors beyond 32, so citing every anchor there is does not pay. An output that
+    uses no evidence gets 0, the empty one included.
+
+    Example:
+        Two subtitles of 5 words each are cited: A = 20 + 15 + 5 + 15 + 5 = 60. In 40 words: R_eff = 1. In 120 words:
+        R_eff = 60 / 120 = 0.5. Both cited twice in 120 words: still 0.5.
+    """
+    cited = {anchor for support in supports if support.supported for anchor in support.anchors}
+    if not cited:
+        return 0.0
+    contents = [index.by_id(anchor).content for anchor in cited]
+    allowed = sum(WORDS_PER_ANCHOR + count_words(content) for content in contents)
+    allowance: float = BASE_WORDS + min(1.0, FREE_ANCHORS / len(cited)) ** 0.25 * allowed
+    return min(1.0, allowance / max(1, sum(count_words(text) for text in strings(value))))
+
+
+def combine(weights: RewardWeights, format_: float | None, anchor: float | None, efficiency: float | None) -> float:
+    """R = sum of l_i R_i over the parts that apply, divided by the sum of their weights.
+
+    Example:
+        l = (0.3, 0.6, 0.1), R = (1, 0.5, None): (0.3 + 0.3) / 0.9 = 0.667. Nothing applies: 0.
+    """
+    pairs = [(weights.format, format_), (weights.anchor, anchor), (weights.efficiency, efficiency)]
+    present = [(weight, part) for weight, part in pairs if part is not None]
+    total = sum(weight for weight, _ in present)
+    reward = sum(weight * part for weight, part in present) / total if total > 0 else 0.0
+    return min(max(reward, 0.0), 1.0)
+
+
+def count_words(text: str) -> int:
+    return len(_WORD.findall(text))
+
+
+def strings(value: Any) -> Iterable[str]:
+    """Every string of a JSON value, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
