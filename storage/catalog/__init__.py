@@ -1,0 +1,1 @@
+"""The catalog: what is done, in any database that SQLAlchemy speaks to."""

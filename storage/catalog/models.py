@@ -1,0 +1,198 @@
+"""The tables of the catalog. Every row belongs to a corpus, so that many corpora may share one database.
+
+Keys are natural (content hashes); a URI is keyed by its SHA-256, since a path may be longer than an index entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+def uri_key(uri: str) -> str:
+    """The key of a URI of any length."""
+    return hashlib.sha256(uri.encode()).hexdigest()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware point in time, kept in UTC. SQLite forgets the zone; it is given back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a point in time needs a time zone")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
+        str: Text(),
+        int: BigInteger(),
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+    }
+
+
+_KEY = String(64)
+
+
+class CorpusRow(Base):
+    """A corpus, by the id in its corpus.json."""
+
+    __tablename__ = "corpora"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    name: Mapped[str]
+    created: Mapped[datetime]
+
+
+class _OfCorpus:
+    """What belongs to a corpus has its id as the first part of its key."""
+
+    corpus_id: Mapped[str] = mapped_column(String(36), ForeignKey("corpora.id"), primary_key=True)
+
+
+class RunRow(_OfCorpus, Base):
+    """A build: its recipe, and its report once it ended."""
+
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    recipe_name: Mapped[str]
+    recipe_hash: Mapped[str] = mapped_column(_KEY)
+    recipe: Mapped[str]
+    state: Mapped[str] = mapped_column(String(32))
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    report: Mapped[dict[str, Any] | None]
+
+
+class FileRow(_OfCorpus, Base):
+    """A file whose hash is known, for as long as its fingerprint (size, time of change) stays the same."""
+
+    __tablename__ = "files"
+    uri_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    uri: Mapped[str]
+    fingerprint: Mapped[str]
+    sha256: Mapped[str] = mapped_column(_KEY)
+    size: Mapped[int]
+
+
+class StreamRow(_OfCorpus, Base):
+    """A stream as it was last seen."""
+
+    __tablename__ = "streams"
+    sha256: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    domain: Mapped[str] = mapped_column(String(32))
+    duration: Mapped[float]
+    record: Mapped[dict[str, Any]]
+    first_run: Mapped[str] = mapped_column(String(128))
+    last_run: Mapped[str] = mapped_column(String(128))
+
+
+class LocationRow(_OfCorpus, Base):
+    """Which content was seen under which name, from which run to which."""
+
+    __tablename__ = "locations"
+    uri_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    sha256: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    uri: Mapped[str]
+    first_run: Mapped[str] = mapped_column(String(128))
+    last_run: Mapped[str] = mapped_column(String(128))
+
+
+class AnchorsRow(_OfCorpus, Base):
+    """A segment that an expert has looked at, and the anchor shard that holds what it found."""
+
+    __tablename__ = "anchors_done"
+    segment_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    expert: Mapped[str] = mapped_column(String(128), primary_key=True)
+    signature: Mapped[str] = mapped_column(String(128), primary_key=True)
+    shard: Mapped[str]
+    run_id: Mapped[str] = mapped_column(String(128))
+
+
+class ShardRow(_OfCorpus, Base):
+    """A shard that holds the row of at least one unit."""
+
+    __tablename__ = "shards"
+    path: Mapped[str] = mapped_column(String(256), primary_key=True)
+    sha256: Mapped[str] = mapped_column(_KEY)
+    rows: Mapped[int]
+    size: Mapped[int]
+
+
+class UnitRow(_OfCorpus, Base):
+    """A unit of work that ended, and where its triplet lies when it has one."""
+
+    __tablename__ = "units"
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    group_key: Mapped[str]
+    task_type: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16))
+    problem: Mapped[dict[str, Any] | None]
+    triplet: Mapped[str | None] = mapped_column(_KEY)
+    shard: Mapped[str | None] = mapped_column(String(256))
+    domain: Mapped[str | None] = mapped_column(String(32))
+    reward: Mapped[float | None]
+    run_id: Mapped[str] = mapped_column(String(128))
+    ended: Mapped[datetime]
+    __table_args__ = (Index("units_by_shard", "corpus_id", "shard"), Index("units_by_run", "corpus_id", "run_id"))
+
+
+class SlotRow(_OfCorpus, Base):
+    """Which unit a slot (a place in the input, an intent, a task type) holds now. A row is live while a slot holds
+    its unit."""
+
+    __tablename__ = "slots"
+    slot_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    slot: Mapped[str]
+    unit: Mapped[str] = mapped_column(_KEY)
+    run_id: Mapped[str] = mapped_column(String(128))
+    __table_args__ = (Index("slots_by_unit", "corpus_id", "unit"),)
+
+
+class RejectRow(_OfCorpus, Base):
+    """What a filtered unit had made, with the verdict on it."""
+
+    __tablename__ = "rejects"
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    record: Mapped[dict[str, Any]]
+    """The UnitOutcome."""
+    run_id: Mapped[str] = mapped_column(String(128))
+
+
+class SnapshotRow(_OfCorpus, Base):
+    """A published snapshot. The manifest file is the truth; this is for questions."""
+
+    __tablename__ = "snapshots"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    parent: Mapped[int | None]
+    run_id: Mapped[str] = mapped_column(String(128))
+    created: Mapped[datetime]
+    shards: Mapped[int]
+    rows: Mapped[int]
+
+
+class QuarantineRow(_OfCorpus, Base):
+    """An input that could not be read, until a run reads it (`released_run`)."""
+
+    __tablename__ = "quarantine"
+    uri_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    uri: Mapped[str]
+    sha256: Mapped[str | None] = mapped_column(_KEY)
+    problem: Mapped[dict[str, Any]]
+    first_run: Mapped[str] = mapped_column(String(128))
+    last_run: Mapped[str] = mapped_column(String(128))
+    since: Mapped[datetime]
+    released_run: Mapped[str | None] = mapped_column(String(128))

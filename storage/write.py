@@ -1,0 +1,55 @@
+"""The sink of the pipeline, as a worker runs it: ended units in, their triplets on the storage, receipts out."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.rows import RESULT_SCHEMA, WRITTEN_SCHEMA
+from schemas.triplet import TRIPLET_SCHEMA
+from storage.corpus import DATA
+from storage.location import Location
+from storage.shards import conform, write_shard
+
+
+class WriteTriplets:
+    """Maps a batch of RESULT rows to WRITTEN rows; the triplets of the batch become one shard under data/.
+
+    The rows say where their triplet lies; nothing is visible until the catalog has them and a snapshot names the
+    shard.
+    """
+
+    def __init__(self, corpus: str) -> None:
+        self._corpus = Location.of(corpus)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """
+        Raises:
+            CorpusError: the shard cannot be written (disk full, no permission). Nothing is recorded then, and the
+                next run does the units of this batch again.
+        """
+        batch = conform(batch, RESULT_SCHEMA)
+        has_triplet = pc.is_valid(batch["triplet"])
+        triplets = _rows(batch["triplet"].filter(has_triplet))
+        columns: dict[str, pa.ChunkedArray | pa.Array] = {
+            name: batch[name] for name in WRITTEN_SCHEMA.names if name in RESULT_SCHEMA.names
+        }
+        columns["domain"] = pc.struct_field(batch["triplet"], ["domain"])
+        columns["reward"] = pc.struct_field(batch["triplet"], ["score", "reward"])
+        shard = write_shard(self._corpus, DATA, triplets) if triplets.num_rows else None
+        columns["shard"] = _where(has_triplet, shard and shard.path, None, pa.string())
+        columns["shard_sha256"] = _where(has_triplet, shard and shard.sha256, None, pa.string())
+        columns["shard_rows"] = _where(has_triplet, shard and shard.rows, 0, pa.int64())
+        columns["shard_size"] = _where(has_triplet, shard and shard.size, 0, pa.int64())
+        return pa.table([columns[name] for name in WRITTEN_SCHEMA.names], schema=WRITTEN_SCHEMA)
+
+
+def _rows(structs: pa.ChunkedArray) -> pa.Table:
+    """A column of triplets as a table of triplets. Chunk by chunk: text and pictures of one chunk fit its offsets,
+    those of all together may not."""
+    batches = [pa.RecordBatch.from_struct_array(chunk) for chunk in structs.chunks if len(chunk)]
+    return pa.Table.from_batches(batches, schema=TRIPLET_SCHEMA)
+
+
+def _where(mask: pa.ChunkedArray, value: object, otherwise: object, kind: pa.DataType) -> pa.ChunkedArray:
+    return pc.if_else(mask, pa.scalar(value, kind), pa.scalar(otherwise, kind))
