@@ -40,29 +40,35 @@ class Discovery:
 @task(name="discover", cache_policy=NO_CACHE)
 def discover_streams(run: Run) -> Discovery:
     """Finds, hashes and probes every input. What cannot be read goes to the quarantine."""
+    with run.catalog() as catalog:
+        found = find_streams(run.recipe, catalog, run.id)
+    get_run_logger().info("%d streams; %d inputs ended at the door", found.streams, len(found.ended))
+    return found
+
+
+def find_streams(recipe: Recipe, catalog: Catalog, run: str) -> Discovery:
+    """Every input of a recipe: described streams, and those that ended here with the reason."""
     found = Discovery()
     seen: dict[str, str] = {}
     broken: list[tuple[str, str | None, Problem]] = []
-    with run.catalog() as catalog:
-        for source in run.recipe.sources:
-            streams: list[Stream] = []
-            for item in _identified(source, run.recipe, catalog, run.id):
-                if isinstance(item, Problem):
-                    broken.append((item.input, None, item))
-                    found.ended.append(
-                        InputOutcome(uri=item.input, sha256=None, outcome=Outcome.FAILED, reasons=(str(item),))
-                    )
-                elif item.sha256 in seen:
-                    reason = f"same content as {seen[item.sha256]}"
-                    found.ended.append(
-                        InputOutcome(uri=item.uri, sha256=item.sha256, outcome=Outcome.FILTERED, reasons=(reason,))
-                    )
-                else:
-                    seen[item.sha256] = item.uri
-                    streams.append(item)
-            found.sources.append((source, streams))
-        catalog.quarantine(run.id, broken)
-    get_run_logger().info("%d streams; %d inputs ended at the door", found.streams, len(found.ended))
+    for source in recipe.sources:
+        streams: list[Stream] = []
+        for item in _identified(source, recipe, catalog, run):
+            if isinstance(item, Problem):
+                broken.append((item.input, None, item))
+                found.ended.append(
+                    InputOutcome(uri=item.input, sha256=None, outcome=Outcome.FAILED, reasons=(str(item),))
+                )
+            elif item.sha256 in seen:
+                reason = f"same content as {seen[item.sha256]}"
+                found.ended.append(
+                    InputOutcome(uri=item.uri, sha256=item.sha256, outcome=Outcome.FILTERED, reasons=(reason,))
+                )
+            else:
+                seen[item.sha256] = item.uri
+                streams.append(item)
+        found.sources.append((source, streams))
+    catalog.quarantine(run, broken)
     return found
 
 

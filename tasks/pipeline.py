@@ -9,6 +9,7 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from experts.extract import ExtractAnchors
 from experts.gather import GatherGroups
+from experts.roster import FOR_DOMAIN
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import WORK_SCHEMA, Work
 from storage.write import WriteTriplets
@@ -19,7 +20,7 @@ _SIDE_CPU = 0.1
 every actor can be placed and the chain cannot stall, on two cores as on two hundred."""
 
 
-def assemble(work: Sequence[Work], experts: Sequence[ExpertSpec], recipe: Recipe, run: str, cpus: int) -> Dataset:
+def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int) -> Dataset:
     """The pipeline over all pending segments of a run. Nothing runs before it is iterated."""
     place = recipe.placement
     extractors = min(place.extract_workers or cpus, max(1, len(work)))
@@ -31,7 +32,7 @@ def assemble(work: Sequence[Work], experts: Sequence[ExpertSpec], recipe: Recipe
         ray.data.from_arrow([Work.to_table(work[i : i + at_once], WORK_SCHEMA) for i in range(0, len(work), at_once)])
         .map_batches(
             ExtractAnchors,
-            fn_constructor_args=(recipe.corpus, run, tuple(experts), recipe.sampling),
+            fn_constructor_args=(recipe.corpus, run, experts_of(recipe, work), recipe.sampling),
             batch_format="pyarrow",
             batch_size=at_once,
             compute=ActorPoolStrategy(size=extractors, max_tasks_in_flight_per_actor=2),
@@ -61,3 +62,11 @@ def assemble(work: Sequence[Work], experts: Sequence[ExpertSpec], recipe: Recipe
             num_cpus=_SIDE_CPU,
         )
     )
+
+
+def experts_of(recipe: Recipe, work: Sequence[Work]) -> tuple[ExpertSpec, ...]:
+    """Every expert that some segment of this work may want."""
+    if recipe.experts is not None:
+        return recipe.experts
+    names = dict.fromkeys(name for row in work for name in FOR_DOMAIN[row.stream.domain])
+    return tuple(ExpertSpec(name=name) for name in names)

@@ -13,10 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayError
 
 from experts.ensemble import Stopwatch
-from experts.roster import FOR_DOMAIN
 from schemas.errors import CorpusError, DataClawError
 from schemas.outcome import Cost, Outcome, UnitOutcome
-from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import Work, Written
 from storage.catalog.catalog import Catalog
 from tasks.cluster import cluster
@@ -83,9 +81,8 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
 
 
 def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done: Tailored, progress: _Progress) -> None:
-    experts = _experts(run.recipe, work)
     try:
-        for block in assemble(work, experts, run.recipe, run.id, cpus).iter_batches(
+        for block in assemble(work, run.recipe, run.id, cpus).iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
             written = Written.from_table(block)
@@ -116,16 +113,6 @@ def _note(row: Written, done: Tailored) -> None:
 
 def _reason(outcome: UnitOutcome) -> str:
     return "" if outcome.problem is None else str(outcome.problem)
-
-
-def _experts(recipe: Recipe, work: Sequence[Work]) -> list[ExpertSpec]:
-    """Every expert that some segment of this work wants."""
-    if recipe.experts is not None:
-        return list(recipe.experts)
-    domains = {row.stream.domain for row in work}
-    return [
-        ExpertSpec(name=name) for name in dict.fromkeys(n for domain in sorted(domains) for n in FOR_DOMAIN[domain])
-    ]
 
 
 class _Progress:

@@ -62,7 +62,7 @@ class Film(Recording):
             yield Still(moment, index)
 
 
-def watcher(label: str, frame_rate: float | None | str, lead_seconds: float = 0.0) -> Expert:
+def watcher(label: str, frame_rate: float | str | None, lead_seconds: float = 0.0) -> Expert:
     class Seen(Observer):
         def __init__(self, expert: Expert, segment: Segment) -> None:
             self.expert, self.segment, self.times = expert, segment, []
