@@ -194,7 +194,7 @@ def signature(gray: Pixels) -> str:
         shown = shown[round(height * STATUS_BAR) :]
     columns, rows = (_SHORT, _LONG) if height > width else (_LONG, _SHORT)
     cells = cv2.resize(shown, (columns, rows), interpolation=cv2.INTER_AREA)
-    return "".join(f"{value >> 4:x}" for value in cells.ravel())
+    return "".join(f"{int(value) // 16:x}" for value in cells.ravel())
 
 
 def _without_borders(gray: Pixels) -> Pixels:

@@ -84,7 +84,8 @@ class Screen(Expert):
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _ScreenObserver(self, segment, Pointer(recording.events()))
 
-    def join(self, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
+    @classmethod
+    def join(cls, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
         """Joins a still screen that a segment border cut, and numbers distinct screens through the stream."""
         return _joined(anchors)
 
