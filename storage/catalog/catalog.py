@@ -1,0 +1,648 @@
+"""The catalog: the memory of a corpus. What was read, measured, made, refused and published, and by which run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from schemas.errors import Problem
+from schemas.manifest import Manifest, Shard, Statistics
+from schemas.outcome import Outcome, RunReport, RunState, UnitOutcome
+from schemas.rows import Written
+from schemas.stream import Stream
+from storage.anchors import Settled
+from storage.catalog.engine import WRITE, catalog_error, connect, migrate
+from storage.catalog.models import (
+    AnchorsRow,
+    Base,
+    CorpusRow,
+    FileRow,
+    LocationRow,
+    QuarantineRow,
+    RejectRow,
+    RunRow,
+    ShardRow,
+    SlotRow,
+    SnapshotRow,
+    StreamRow,
+    UnitRow,
+    uri_key,
+)
+from storage.catalog.records import (
+    Committed,
+    LiveShard,
+    Quarantined,
+    Reject,
+    RunRecord,
+    SnapshotRecord,
+    Status,
+)
+from storage.corpus import Corpus
+
+T = TypeVar("T")
+KnownFile = tuple[str, str, int]
+"""Fingerprint, SHA-256 and bytes of a file."""
+
+_CHUNK = 500
+"""Values in one IN list: databases bound the parameters of a statement."""
+_ENDED = (Outcome.DONE, Outcome.FILTERED)
+
+
+class Catalog:
+    """An open catalog, for one corpus. Use it in a `with`.
+
+    Every method asks a bounded number of questions per batch, never one per record. Writing methods are one
+    transaction each and may be repeated with the same arguments without effect.
+
+    Every method raises `CorpusError` when the database refuses.
+    """
+
+    def __init__(self, engine: Engine, corpus: Corpus) -> None:
+        self._engine = engine
+        self._corpus = corpus.id
+
+    @classmethod
+    def open(cls, url: str, corpus: Corpus) -> Self:
+        """Opens the catalog of a corpus; makes or upgrades its tables first where needed.
+
+        Raises:
+            CorpusError: the database cannot be opened, or was written by a newer DataClaw.
+            UsageError: the URL is malformed or its driver missing.
+        """
+        engine = connect(url)
+        catalog = cls(engine, corpus)
+        try:
+            try:
+                migrate(engine)
+            except SQLAlchemyError as error:
+                raise catalog_error(engine, error) from error
+            catalog._enter(corpus)
+        except BaseException:
+            engine.dispose()
+            raise
+        return catalog
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Releases every connection; may be called twice."""
+        self._engine.dispose()
+
+    # Runs
+
+    def begin_run(self, run_id: str, recipe_name: str, recipe_hash: str, recipe_json: str) -> None:
+        """Records that a run works on the corpus."""
+
+        def work(session: Session) -> None:
+            self._insert_missing(
+                session,
+                RunRow,
+                RunRow.id,
+                [
+                    {
+                        "id": run_id,
+                        "recipe_name": recipe_name,
+                        "recipe_hash": recipe_hash,
+                        "recipe": recipe_json,
+                        "state": RunState.RUNNING.value,
+                        "started": datetime.now(UTC),
+                    }
+                ],
+            )
+
+        self._transact(work)
+
+    def end_run(self, run_id: str, state: RunState, report: RunReport | None = None) -> None:
+        """Records how a run ended, and takes out of the quarantine every input that the report says was read.
+
+        Without a report: for a run that was killed and could not say so itself.
+        """
+
+        def work(session: Session) -> None:
+            ended: dict[str, Any] = {"state": state.value, "ended": datetime.now(UTC)}
+            if report is not None:
+                ended["report"] = report.model_dump(mode="json")
+            session.execute(update(RunRow).where(self._of(RunRow), RunRow.id == run_id).values(**ended))
+            if report is not None:
+                self._release(session, run_id, (i.uri for i in report.inputs if i.outcome is not Outcome.FAILED))
+
+        self._transact(work)
+
+    def unended_runs(self) -> list[str]:
+        """Runs that never said how they ended, oldest first: under way, or killed."""
+        query = select(RunRow.id).where(self._of(RunRow), RunRow.state == RunState.RUNNING.value)
+        return self._read(lambda session: list(session.scalars(query.order_by(RunRow.started, RunRow.id))))
+
+    def runs(self, limit: int = 20) -> list[RunRecord]:
+        """The newest runs, newest first."""
+        query = select(RunRow).where(self._of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(limit)
+        return self._read(lambda session: [_run_record(row) for row in session.scalars(query)])
+
+    def last_report(self) -> RunReport | None:
+        """The report of the newest run that left one."""
+        query = select(RunRow.report).where(self._of(RunRow), RunRow.report.is_not(None))
+        report = self._read(lambda session: session.scalar(query.order_by(RunRow.started.desc()).limit(1)))
+        return None if report is None else RunReport.model_validate(report)
+
+    # Files and streams
+
+    def known_files(self, uris: Iterable[str]) -> dict[str, KnownFile]:
+        """What is known of files by these URIs: fingerprint, SHA-256, bytes."""
+        keys = [uri_key(uri) for uri in uris]
+        return self._read(
+            lambda session: {
+                row.uri: (row.fingerprint, row.sha256, row.size)
+                for row in self._among(session, FileRow, FileRow.uri_key, keys)
+            }
+        )
+
+    def record_files(self, files: Iterable[tuple[str, str, str, int]]) -> None:
+        """Records files that were hashed: URI, fingerprint, SHA-256, bytes. A URI known before is overwritten."""
+        rows = [
+            {"uri_key": uri_key(uri), "uri": uri, "fingerprint": fingerprint, "sha256": sha256, "size": size}
+            for uri, fingerprint, sha256, size in files
+        ]
+        self._transact(lambda session: self._upsert(session, FileRow, FileRow.uri_key, rows))
+
+    def known_streams(self, sha256s: Iterable[str]) -> dict[str, Stream]:
+        """Streams by their SHA-256, as they were last seen."""
+        keys = list(sha256s)
+        rows = self._read(
+            lambda session: {row.sha256: row.record for row in self._among(session, StreamRow, StreamRow.sha256, keys)}
+        )
+        return {sha256: Stream.model_validate(record) for sha256, record in rows.items()}
+
+    def record_streams(self, streams: Iterable[Stream], run_id: str) -> None:
+        """Records streams a run has seen, and under which URIs."""
+        seen = list(streams)
+        rows = [
+            {
+                "sha256": stream.sha256,
+                "domain": stream.domain.value,
+                "duration": stream.duration,
+                "record": stream.model_dump(mode="json"),
+                "first_run": run_id,
+                "last_run": run_id,
+            }
+            for stream in seen
+        ]
+        places = [
+            {
+                "uri_key": uri_key(stream.uri),
+                "sha256": stream.sha256,
+                "uri": stream.uri,
+                "first_run": run_id,
+                "last_run": run_id,
+            }
+            for stream in seen
+        ]
+
+        def work(session: Session) -> None:
+            self._upsert(session, StreamRow, StreamRow.sha256, rows, keep=("first_run",))
+            self._upsert(session, LocationRow, LocationRow.uri_key, places, keep=("first_run",))
+
+        self._transact(work)
+
+    def locations(self, uris: Iterable[str]) -> dict[str, set[str]]:
+        """The SHA-256 of every stream ever seen under each of these URIs."""
+        keys = [uri_key(uri) for uri in uris]
+        found: dict[str, set[str]] = {}
+
+        def work(session: Session) -> None:
+            for row in self._among(session, LocationRow, LocationRow.uri_key, keys):
+                found.setdefault(row.uri, set()).add(row.sha256)
+
+        self._read(work)
+        return found
+
+    # Anchors
+
+    def anchored(self, segment_keys: Iterable[str]) -> dict[Settled, str]:
+        """The anchor shard of every (segment, expert, signature) that is settled, for these segments."""
+        keys = list(segment_keys)
+        return self._read(
+            lambda session: {
+                (row.segment_key, row.expert, row.signature): row.shard
+                for row in self._among(session, AnchorsRow, AnchorsRow.segment_key, keys)
+            }
+        )
+
+    def record_anchors(self, run: str, shards: Iterable[tuple[Shard, Sequence[Settled]]]) -> int:
+        """Records what anchor shards settle, as `storage.anchors.scan` finds it; returns how much of it was new.
+
+        What is settled already stays with the shard it has.
+        """
+        rows = [
+            {"segment_key": key, "expert": expert, "signature": signature, "shard": shard.path, "run_id": run}
+            for shard, settled in shards
+            for key, expert, signature in settled
+        ]
+        return self._transact(lambda session: self._insert_missing(session, AnchorsRow, AnchorsRow.segment_key, rows))
+
+    # Units
+
+    def ended_units(self, unit_keys: Iterable[str]) -> dict[str, tuple[Outcome, Problem | None]]:
+        """Which of these units are done or filtered. Failed ones are not among them: they are tried again."""
+        keys = list(unit_keys)
+        return self._read(
+            lambda session: {
+                row.unit: (Outcome(row.outcome), None if row.problem is None else Problem.model_validate(row.problem))
+                for row in self._among(session, UnitRow, UnitRow.unit, keys)
+                if row.outcome in _ENDED
+            }
+        )
+
+    def assign(self, run_id: str, slots: Iterable[tuple[str, str]]) -> None:
+        """Records that these slots now hold these units (slot, unit), which ended before.
+
+        Call it with what planning finds known: when an input or a recipe goes back to what it once was, or the same
+        content turns up under a second name, the row that was made then is live (again) without any work.
+        """
+        held = list(slots)
+        self._transact(lambda session: self._assign(session, run_id, held))
+
+    def commit(self, run_id: str, written: Sequence[Written]) -> Committed:
+        """Records how units ended and where their triplets lie, all or nothing.
+
+        A unit that is done or filtered already stays as it is; the row that was written for it now is never live.
+        """
+        return self._transact(lambda session: self._commit(session, run_id, written))
+
+    def rejects(self, limit: int = 100, offset: int = 0, run: str | None = None) -> list[Reject]:
+        """Filtered units with reason, output and report: those that slots hold now, or all that a run filtered."""
+        query = select(RejectRow.record, UnitRow.run_id, UnitRow.ended).join(
+            UnitRow, and_(UnitRow.corpus_id == RejectRow.corpus_id, UnitRow.unit == RejectRow.unit)
+        )
+        query = query.where(self._of(RejectRow), self._held() if run is None else UnitRow.run_id == run)
+        query = query.order_by(UnitRow.ended.desc(), UnitRow.unit).limit(limit).offset(offset)
+        return self._read(
+            lambda session: [
+                Reject(UnitOutcome.model_validate(record), run_id, ended)
+                for record, run_id, ended in session.execute(query)
+            ]
+        )
+
+    # Quarantine
+
+    def quarantine(self, run_id: str, problems: Iterable[tuple[str, str | None, Problem]]) -> None:
+        """Sets inputs aside that could not be read: URI, SHA-256 when known, problem."""
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "uri_key": uri_key(uri),
+                "uri": uri,
+                "sha256": sha256,
+                "problem": problem.model_dump(),
+                "first_run": run_id,
+                "last_run": run_id,
+                "since": now,
+                "released_run": None,
+            }
+            for uri, sha256, problem in problems
+        ]
+        self._transact(
+            lambda session: self._upsert(
+                session, QuarantineRow, QuarantineRow.uri_key, rows, keep=("first_run", "since")
+            )
+        )
+
+    def quarantined(self, limit: int = 100, offset: int = 0) -> list[Quarantined]:
+        """Inputs set aside and not read since, newest first."""
+        query = select(QuarantineRow).where(self._of(QuarantineRow), QuarantineRow.released_run.is_(None))
+        query = query.order_by(QuarantineRow.since.desc(), QuarantineRow.uri_key).limit(limit).offset(offset)
+        return self._read(
+            lambda session: [
+                Quarantined(
+                    uri=row.uri,
+                    sha256=row.sha256,
+                    problem=Problem.model_validate(row.problem),
+                    first_run=row.first_run,
+                    last_run=row.last_run,
+                    since=row.since,
+                )
+                for row in session.scalars(query)
+            ]
+        )
+
+    # Shards and snapshots
+
+    def live_shards(self) -> list[LiveShard]:
+        """Every shard with live rows, by path.
+
+        A row is live while a slot holds its unit; of units with one triplet between them the newest counts.
+        """
+        live = self._live().subquery()
+        counts = (
+            select(ShardRow, func.count())
+            .join(live, live.c.shard == ShardRow.path)
+            .where(self._of(ShardRow))
+            .group_by(ShardRow.corpus_id, ShardRow.path)
+            .order_by(ShardRow.path)
+        )
+
+        def work(session: Session) -> list[LiveShard]:
+            found = [(_shard(row), count) for row, count in session.execute(counts)]
+            keep: dict[str, set[str]] = {shard.path: set() for shard, count in found if count != shard.rows}
+            for paths in _chunks(sorted(keep)):
+                for path, unit in session.execute(select(live.c.shard, live.c.unit).where(live.c.shard.in_(paths))):
+                    keep[path].add(unit)
+            return [LiveShard(shard, frozenset(keep[shard.path]) if shard.path in keep else None) for shard, _ in found]
+
+        return self._read(work)
+
+    def replace_shard(self, old: Shard, new: Shard, units: Iterable[str]) -> None:
+        """Records that the rows of these units now lie in `new`, which was written from `old`."""
+        moved = list(units)
+
+        def work(session: Session) -> None:
+            self._insert_missing(session, ShardRow, ShardRow.path, [_shard_values(new)])
+            for keys in _chunks(moved):
+                session.execute(
+                    update(UnitRow)
+                    .where(self._of(UnitRow), UnitRow.shard == old.path, UnitRow.unit.in_(keys))
+                    .values(shard=new.path)
+                )
+
+        self._transact(work)
+
+    def statistics(self) -> Statistics:
+        """Live rows by domain and task type, and the spread of their rewards."""
+        live = self._live().subquery()
+
+        def work(session: Session) -> Statistics:
+            by_domain = select(live.c.domain, func.count()).group_by(live.c.domain).order_by(live.c.domain)
+            by_task = select(live.c.task_type, func.count()).group_by(live.c.task_type).order_by(live.c.task_type)
+            rows, mean, least = session.execute(
+                select(func.count(), func.avg(live.c.reward), func.min(live.c.reward)).select_from(live)
+            ).one()
+            return Statistics(
+                rows=rows,
+                by_domain={row[0]: row[1] for row in session.execute(by_domain)},
+                by_task_type={row[0]: row[1] for row in session.execute(by_task)},
+                reward_mean=mean,
+                reward_min=least,
+            )
+
+        return self._read(work)
+
+    def record_snapshot(self, manifest: Manifest) -> None:
+        """Records a published snapshot."""
+        row = {
+            "number": manifest.number,
+            "parent": manifest.parent,
+            "run_id": manifest.run,
+            "created": manifest.created,
+            "shards": len(manifest.shards),
+            "rows": manifest.statistics.rows,
+        }
+        self._transact(lambda session: self._insert_missing(session, SnapshotRow, SnapshotRow.number, [row]))
+
+    def snapshots(self) -> list[SnapshotRecord]:
+        """Every published snapshot, by number."""
+        query = select(SnapshotRow).where(self._of(SnapshotRow)).order_by(SnapshotRow.number)
+        return self._read(lambda session: [_snapshot_record(row) for row in session.scalars(query)])
+
+    def status(self) -> Status:
+        """The corpus in figures."""
+        streams = select(func.count(), func.coalesce(func.sum(StreamRow.duration), 0.0)).where(self._of(StreamRow))
+        segments = select(func.count(func.distinct(AnchorsRow.segment_key))).where(self._of(AnchorsRow))
+        units = select(UnitRow.outcome, func.count()).where(self._of(UnitRow), self._held()).group_by(UnitRow.outcome)
+        failed = select(func.count()).where(self._of(UnitRow), UnitRow.outcome == Outcome.FAILED.value)
+        aside = select(func.count()).where(self._of(QuarantineRow), QuarantineRow.released_run.is_(None))
+        snapshot = select(SnapshotRow).where(self._of(SnapshotRow)).order_by(SnapshotRow.number.desc()).limit(1)
+        run = select(RunRow).where(self._of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(1)
+
+        def work(session: Session) -> Status:
+            count, seconds = session.execute(streams).one()
+            ended = {Outcome(outcome): number for outcome, number in session.execute(units)}
+            ended[Outcome.FAILED] = session.scalar(failed) or 0
+            last_run, last_snapshot = session.scalar(run), session.scalar(snapshot)
+            return Status(
+                corpus=self._corpus,
+                name=session.scalar(select(CorpusRow.name).where(CorpusRow.id == self._corpus)) or "",
+                streams=count,
+                stream_seconds=seconds,
+                segments=session.scalar(segments) or 0,
+                units={outcome: ended.get(outcome, 0) for outcome in Outcome},
+                rows=session.scalar(select(func.count()).select_from(self._live().subquery())) or 0,
+                rejects=ended.get(Outcome.FILTERED, 0),
+                quarantined=session.scalar(aside) or 0,
+                runs=session.scalar(select(func.count()).where(self._of(RunRow))) or 0,
+                last_run=None if last_run is None else _run_record(last_run),
+                snapshot=None if last_snapshot is None else _snapshot_record(last_snapshot),
+            )
+
+        return self._read(work)
+
+    # How
+
+    def _enter(self, corpus: Corpus) -> None:
+        query = select(CorpusRow.name).where(CorpusRow.id == corpus.id)
+        if self._read(lambda session: session.scalar(query)) is None:
+            row = CorpusRow(id=corpus.id, name=corpus.name, created=datetime.now(UTC))
+            self._transact(lambda session: session.merge(row))
+
+    def _commit(self, session: Session, run_id: str, written: Sequence[Written]) -> Committed:
+        before = {
+            row.unit: row.outcome
+            for row in self._among(session, UnitRow, UnitRow.unit, [row.outcome.unit for row in written])
+        }
+        counts = dict.fromkeys(Outcome, 0)
+        known = 0
+        units: dict[str, dict[str, Any]] = {}
+        rejects: dict[str, dict[str, Any]] = {}
+        shards: dict[str, dict[str, Any]] = {}
+        now = datetime.now(UTC)
+        for row in written:
+            outcome = row.outcome
+            if before.get(outcome.unit) in _ENDED:
+                known += 1
+                continue
+            counts[outcome.outcome] += 1
+            before[outcome.unit] = outcome.outcome.value
+            units[outcome.unit] = _unit_values(row, run_id, now)
+            if outcome.outcome is Outcome.FILTERED:
+                record = outcome.model_dump(mode="json")
+                rejects[outcome.unit] = {"unit": outcome.unit, "record": record, "run_id": run_id}
+            if (shard := _written_shard(row)) is not None:
+                shards[shard.path] = _shard_values(shard)
+        self._insert_missing(session, ShardRow, ShardRow.path, list(shards.values()))
+        self._upsert(session, UnitRow, UnitRow.unit, list(units.values()))
+        self._upsert(session, RejectRow, RejectRow.unit, list(rejects.values()))
+        held = [(row.outcome.slot, row.outcome.unit) for row in written if before[row.outcome.unit] in _ENDED]
+        self._assign(session, run_id, held)
+        return Committed(counts[Outcome.DONE], counts[Outcome.FILTERED], counts[Outcome.FAILED], known)
+
+    def _assign(self, session: Session, run_id: str, slots: Iterable[tuple[str, str]]) -> None:
+        rows = [{"slot_key": uri_key(slot), "slot": slot, "unit": unit, "run_id": run_id} for slot, unit in slots]
+        self._upsert(session, SlotRow, SlotRow.slot_key, rows)
+
+    def _release(self, session: Session, run_id: str, uris: Iterable[str]) -> None:
+        for keys in _chunks([uri_key(uri) for uri in uris]):
+            session.execute(
+                update(QuarantineRow)
+                .where(self._of(QuarantineRow), QuarantineRow.uri_key.in_(keys), QuarantineRow.released_run.is_(None))
+                .values(released_run=run_id)
+            )
+
+    def _held(self) -> ColumnElement[bool]:
+        return exists().where(SlotRow.corpus_id == UnitRow.corpus_id, SlotRow.unit == UnitRow.unit)
+
+    def _live(self) -> Select[Any]:
+        newest = func.row_number().over(
+            partition_by=UnitRow.triplet, order_by=(UnitRow.ended.desc(), UnitRow.unit.desc())
+        )
+        units = (
+            select(
+                UnitRow.unit, UnitRow.shard, UnitRow.domain, UnitRow.task_type, UnitRow.reward, newest.label("place")
+            )
+            .where(self._of(UnitRow), UnitRow.shard.is_not(None), self._held())
+            .subquery()
+        )
+        return select(units).where(units.c.place == 1)
+
+    def _of(self, model: type[Base]) -> ColumnElement[bool]:
+        column: InstrumentedAttribute[str] = model.corpus_id  # type: ignore[attr-defined]
+        return column == self._corpus
+
+    def _among(
+        self, session: Session, model: type[T], column: InstrumentedAttribute[Any], values: Iterable[Any]
+    ) -> Iterator[T]:
+        """Rows of this corpus whose `column` is one of `values`."""
+        for chunk in _chunks(list(dict.fromkeys(values))):
+            yield from session.scalars(select(model).where(self._of(model), column.in_(chunk)))  # type: ignore[arg-type]
+
+    def _split(
+        self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows that are not there yet, and rows that are, by primary key; the last of several with one key counts.
+
+        Select, then insert, in one transaction: the only way that every database knows.
+        """
+        keys = [key.name for key in model.__mapper__.primary_key]
+        wanted = {tuple(row[key] for key in keys): row for row in ({"corpus_id": self._corpus, **row} for row in rows)}
+        there = {
+            tuple(getattr(row, key) for key in keys)
+            for row in self._among(session, model, column, [row[column.key] for row in rows])
+        }
+        return (
+            [row for key, row in wanted.items() if key not in there],
+            [row for key, row in wanted.items() if key in there],
+        )
+
+    def _insert_missing(
+        self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]
+    ) -> int:
+        new, _ = self._split(session, model, column, rows)
+        if new:
+            session.execute(insert(model), new)
+        return len(new)
+
+    def _upsert(
+        self,
+        session: Session,
+        model: type[Base],
+        column: InstrumentedAttribute[Any],
+        rows: Sequence[Mapping[str, Any]],
+        keep: Sequence[str] = (),
+    ) -> None:
+        new, old = self._split(session, model, column, rows)
+        if new:
+            session.execute(insert(model), new)
+        if old:
+            session.execute(update(model), [{k: v for k, v in row.items() if k not in keep} for row in old])
+
+    def _read(self, work: Callable[[Session], T]) -> T:
+        try:
+            with Session(self._engine) as session:
+                return work(session)
+        except SQLAlchemyError as error:
+            raise catalog_error(self._engine, error) from error
+
+    def _transact(self, work: Callable[[Session], T]) -> T:
+        """One transaction. Where another process inserted the same key between our select and our insert, it is done
+        again and finds the key: what was there first counts."""
+        attempts = 3
+        while True:
+            attempts -= 1
+            try:
+                with Session(self._engine.execution_options(**WRITE)) as session, session.begin():
+                    return work(session)
+            except IntegrityError as error:
+                if not attempts:
+                    raise catalog_error(self._engine, error) from error
+            except SQLAlchemyError as error:
+                raise catalog_error(self._engine, error) from error
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    items = iter(values)
+    while chunk := list(islice(items, _CHUNK)):
+        yield chunk
+
+
+def _unit_values(row: Written, run_id: str, now: datetime) -> dict[str, Any]:
+    outcome = row.outcome
+    return {
+        "unit": outcome.unit,
+        "group_key": outcome.group,
+        "task_type": outcome.task_type,
+        "outcome": outcome.outcome.value,
+        "problem": None if outcome.problem is None else outcome.problem.model_dump(),
+        "triplet": outcome.triplet,
+        "shard": row.shard,
+        "domain": None if row.domain is None else row.domain.value,
+        "reward": row.reward,
+        "run_id": run_id,
+        "ended": now,
+    }
+
+
+def _written_shard(row: Written) -> Shard | None:
+    if row.shard is None or row.shard_sha256 is None:
+        return None
+    return Shard(path=row.shard, sha256=row.shard_sha256, rows=row.shard_rows, size=row.shard_size)
+
+
+def _shard_values(shard: Shard) -> dict[str, Any]:
+    return {"path": shard.path, "sha256": shard.sha256, "rows": shard.rows, "size": shard.size}
+
+
+def _shard(row: ShardRow) -> Shard:
+    return Shard(path=row.path, sha256=row.sha256, rows=row.rows, size=row.size)
+
+
+def _run_record(row: RunRow) -> RunRecord:
+    return RunRecord(
+        id=row.id,
+        recipe_name=row.recipe_name,
+        recipe_hash=row.recipe_hash,
+        state=RunState(row.state),
+        started=row.started,
+        ended=row.ended,
+        report=None if row.report is None else RunReport.model_validate(row.report),
+    )
+
+
+def _snapshot_record(row: SnapshotRow) -> SnapshotRecord:
+    return SnapshotRecord(
+        number=row.number,
+        parent=row.parent,
+        run=row.run_id,
+        created=row.created,
+        shards=row.shards,
+        rows=row.rows,
+    )

@@ -1,0 +1,107 @@
+"""The way to the database: engines, transactions that hold on SQLite and PostgreSQL alike, and migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from schemas.errors import CorpusError, UsageError
+
+HEAD = "0001"
+"""The newest revision under storage/migrations."""
+WRITE = {"dataclaw_write": True}
+"""Execution options of a transaction that will write."""
+
+_BUSY_MS = 60_000
+"""How long a writer waits for another one. Commits take milliseconds; the longest is a migration."""
+_MIGRATION_LOCK = 0x6461746163
+
+
+def connect(url: str) -> Engine:
+    """An engine for a catalog URL. Nothing is opened yet.
+
+    Raises:
+        UsageError: the URL is malformed, or its driver is not installed.
+    """
+    try:
+        engine = create_engine(make_url(url), hide_parameters=True)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UsageError(url, str(error), "Give a SQLAlchemy URL, such as sqlite:////data/catalog.db") from error
+    except ModuleNotFoundError as error:
+        raise UsageError(url, f"the driver {error.name} is missing", f"pip install {error.name}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the database to the newest revision. Several processes may do so at once.
+
+    Raises:
+        CorpusError: the catalog was written by a newer DataClaw.
+        SQLAlchemyError: the database cannot be opened or changed.
+    """
+    with engine.connect() as connection:
+        if _revision(connection) == HEAD:
+            return
+    with engine.execution_options(**WRITE).begin() as connection:
+        # SQLite holds others off by its write lock from the first statement on; PostgreSQL needs to be asked.
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        revision = _revision(connection)
+        if revision == HEAD:
+            return
+        if revision is not None and revision > HEAD:
+            raise CorpusError(
+                engine.url.render_as_string(), f"is at revision {revision}, newer than {HEAD}", "Upgrade DataClaw"
+            )
+        _upgrade(connection)
+
+
+def catalog_error(engine: Engine, error: SQLAlchemyError) -> CorpusError:
+    """A database's refusal as an error that a person can act on."""
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    remedy = "Check that the database can be reached and written, and run again: nothing that was committed is lost"
+    if "full" in cause:
+        remedy = "Free space on its disk and run again: nothing that was committed is lost"
+    elif "locked" in cause:
+        remedy = "Another process holds the catalog: wait for it, or stop it, and run again"
+    elif "not a database" in cause or "malformed" in cause:
+        remedy = "Restore the file from a copy, or move it away: the next build makes a new one"
+    return CorpusError(f"catalog {engine.url.render_as_string()}", cause, remedy)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # most openings find the catalog up to date and need none of it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Python's own transaction control begins too late (not before reads and schema changes); _begin_sqlite does it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another one wrote in between, whatever the
+    # busy timeout; one that takes the write lock at its start waits.
+    writing = connection.get_execution_options().get("dataclaw_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

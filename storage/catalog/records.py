@@ -1,0 +1,92 @@
+"""What the catalog answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.errors import Problem
+from schemas.manifest import Shard
+from schemas.outcome import Outcome, RunReport, RunState, UnitOutcome
+
+
+@dataclass(frozen=True)
+class Committed:
+    """How the units of one commit ended; `known` were done or filtered before and were left as they are."""
+
+    done: int = 0
+    filtered: int = 0
+    failed: int = 0
+    known: int = 0
+
+
+@dataclass(frozen=True)
+class LiveShard:
+    """A shard with live rows. `keep` is None when all rows are live, else the units whose rows are."""
+
+    shard: Shard
+    keep: frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as the catalog knows it; `report` is None while it runs, and for ever when it was killed."""
+
+    id: str
+    recipe_name: str
+    recipe_hash: str
+    state: RunState
+    started: datetime
+    ended: datetime | None
+    report: RunReport | None
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A unit whose output was not published: `outcome` holds the reason, the output and the report on its claims."""
+
+    outcome: UnitOutcome
+    run: str
+    ended: datetime
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """An input that could not be read, with the run that met it first and the one that met it last."""
+
+    uri: str
+    sha256: str | None
+    problem: Problem
+    first_run: str
+    last_run: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """A published snapshot."""
+
+    number: int
+    parent: int | None
+    run: str
+    created: datetime
+    shards: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The figures of `dataclaw status`. `units` are those that slots hold now; durations are seconds."""
+
+    corpus: str
+    name: str
+    streams: int
+    stream_seconds: float
+    segments: int
+    units: dict[Outcome, int]
+    rows: int
+    rejects: int
+    quarantined: int
+    runs: int
+    last_run: RunRecord | None
+    snapshot: SnapshotRecord | None
