@@ -42,6 +42,8 @@ class Plan:
     streams_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """SHA-256 of the streams of each unit, old and new."""
     ended: dict[str, Ended] = field(default_factory=dict)
+    known_slots: list[tuple[str, str]] = field(default_factory=list)
+    """(slot, unit) of units that earlier runs ended."""
     unsuited: list[InputOutcome] = field(default_factory=list)
     segments_known: int = 0
     segments_new: int = 0
@@ -66,6 +68,8 @@ def plan_work(run: Run, found: Discovery) -> Plan:
     with run.catalog() as catalog:
         absorb_anchors(run, catalog)
         plan = make_plan(run.recipe, found, catalog)
+        # What went back to an earlier state (content, recipe) has its row again, without any work.
+        catalog.assign(run.id, plan.known_slots)
     get_run_logger().info(
         "%d units to do, %d known from earlier runs; %d segments to look at, %d with known anchors",
         len(plan.pending),
@@ -87,6 +91,7 @@ def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
             if unit.unit in known:
                 outcome, problem = known[unit.unit]
                 plan.ended[unit.unit] = Ended(outcome, "" if problem is None else str(problem))
+                plan.known_slots.append((unit.slot, unit.unit))
     todo = [
         _Grouped(group.streams, units)
         for group in groups
