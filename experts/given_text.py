@@ -29,7 +29,8 @@ class GivenText(Expert):
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _Texts(self, recording, segment)
 
-    def join(self, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
+    @classmethod
+    def join(cls, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
         """Stretches the texts over the stream, whose end the first segment does not know."""
         return [anchor.model_copy(update={"t1": round(stream.duration, 6)}) for anchor in anchors]
 

@@ -32,7 +32,8 @@ class Subtitles(Expert):
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _Cues(self, recording, segment)
 
-    def join(self, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
+    @classmethod
+    def join(cls, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
         """Ends no cue later than its stream: subtitles made for a longer cut claim nothing about what is not there."""
         return [anchor.model_copy(update={"t1": min(anchor.t1, max(stream.duration, anchor.t0))}) for anchor in anchors]
 

@@ -36,7 +36,8 @@ class Claim(Contract):
     moment of streams[i]; with kinds == (screen.clock,) the items are clock values in minutes since midnight (past
     midnight they go on from 1440).
     COUNT: `count` anchors begin in t0 <= t < t1 (no bound where None).
-    Except in QUOTE, `text` binds the claim to anchors whose content holds it.
+    Except in QUOTE, `text` binds the claim to anchors whose content holds it, `value` to anchors of that value (within
+    5 per cent).
     """
 
     path: str
@@ -48,6 +49,7 @@ class Claim(Contract):
     box: Box | None = None
     point: Point | None = None
     text: str | None = None
+    value: float | None = None
     kinds: tuple[str, ...] = ()
     items: tuple[float, ...] = ()
     streams: tuple[Sha256, ...] = ()

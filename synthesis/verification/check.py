@@ -18,6 +18,8 @@ MIN_IOU = 0.5
 """Intersection over union at which a claimed box is the measured one."""
 POINT_RADIUS = 0.02
 """Distance, in frame sizes, at which a claimed point is the measured one."""
+VALUE_TOLERANCE = 0.05
+"""Share by which a claimed value may differ from a measured one: outputs round."""
 EPSILON = 1e-3
 """Seconds that rounding may take: exact where TOLERANCE would let a count change."""
 
@@ -149,7 +151,7 @@ def needed(claims: Iterable[Claim], index: AnchorIndex) -> list[int]:
 
 def _time(claim: Claim, index: AnchorIndex) -> Support:
     if claim.t0 is None:
-        return _no(claim, "it names no time")
+        return _no(claim, "it names no time" if claim.text is None else f'nothing around it gives "{claim.text}"')
     for moment in (claim.t0, claim.t1):
         if claim.items and moment is not None and all(abs(moment - item) > TOLERANCE + _SLACK for item in claim.items):
             listed = ", ".join(_seconds(item) for item in dict.fromkeys(claim.items))
@@ -379,7 +381,11 @@ def _around(claim: Claim, index: AnchorIndex, kinds: Sequence[str] | None = None
 
 
 def _says(claim: Claim, position: int, index: AnchorIndex) -> bool:
-    """Whether an anchor says what a claim of another kind than QUOTE binds its time, place or number to."""
+    """Whether an anchor has the words and the value that a claim of another kind than QUOTE is bound to."""
+    if claim.value is not None:
+        value = index.anchors[position].value
+        if value is None or abs(value - claim.value) > max(VALUE_TOLERANCE * abs(claim.value), _SLACK):
+            return False
     return claim.text is None or stands_in(normalise(claim.text), index.content(position))
 
 
@@ -406,7 +412,8 @@ def _kinds(kinds: Sequence[str]) -> str:
 
 
 def _what(claim: Claim) -> str:
-    return _kinds(claim.kinds) + (f' "{claim.text}"' if claim.text is not None else "")
+    words = f' "{claim.text}"' if claim.text is not None else ""
+    return _kinds(claim.kinds) + words + (f" of {claim.value:g}" if claim.value is not None else "")
 
 
 def _window(claim: Claim) -> str:

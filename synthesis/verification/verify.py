@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -66,14 +67,20 @@ def score_output(
 
 def parse_output(output_json: str, spec: TaskSpec, agent: Agent) -> Parsed:
     """Validates an output under the spec's schema and, when that is the agent's own, under what JSON Schema cannot say
-    (a span or a box whose corners stand in the wrong order)."""
+    (a span or a box whose corners stand in the wrong order). The value then has its defaults filled in, so that
+    `claims` meets every field."""
     parsed = parse(output_json, spec.output_schema)
-    if parsed.valid and spec.output_schema == agent.output_schema():
+    if parsed.valid and spec.output_schema == _own_schema(type(agent)):
         try:
-            agent.output.model_validate(parsed.value)
+            return Parsed(value=agent.output.model_validate(parsed.value).model_dump(mode="json"))
         except ValidationError as error:
             return Parsed(errors=tuple(f"{pointer(*item['loc'])}: {item['msg']}" for item in error.errors()))
     return parsed
+
+
+@cache
+def _own_schema(agent: type[Agent]) -> str:
+    return agent.output_schema()
 
 
 def share_supported(score: Score) -> float:

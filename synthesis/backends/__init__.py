@@ -1,0 +1,1 @@
+"""What writes structured outputs: rules, or a model."""

@@ -1,0 +1,256 @@
+"""Rules that turn an intent and what is known of the input into task specs: the embedded resolver.
+
+Words that name a form of data decide; where none does, the domain of the input suggests, and confidence stays low, so
+that the ambiguity is kept and seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from schemas.errors import UnsuitedError
+from schemas.stream import Domain, Stream, TrackKind
+from schemas.task_spec import Intent, TaskSpec
+from synthesis.agents.roster import BUILT_IN, agent_class, roster
+
+BUILD_FROM = 0.5
+"""Readings of at least this confidence are all built."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one task type is recognised. `names` are words that name the form, `hints` words that go with it (both
+    regular expressions over the lower-cased sentence); `prior` is how much a domain suggests it when nothing is named.
+    """
+
+    instruction: str
+    names: tuple[str, ...]
+    hints: tuple[str, ...] = ()
+    prior: dict[Domain, float] = field(default_factory=dict)
+    needs: frozenset[TrackKind] = frozenset()
+    """It needs a track of any of these kinds."""
+    joins: tuple[str, ...] = ()
+    """Words that ask for one sample from all streams together."""
+
+
+RULES = {
+    "tutorial": Rule(
+        instruction="Write a tutorial of this recording: passages that quote what is said and shown, in the order of "
+        "time, interleaved with the key frames they speak of.",
+        names=(
+            r"tutorials?",
+            r"tutor(?:ing|ed)?(?: data| sessions?)?",
+            r"how[- ]?tos?",
+            r"walk[- ]?throughs?",
+            r"(?:illustrated|interleaved) (?:\w+ )?(?:text|guides?|data|document)",
+            r"guides?",
+            r"instructional (?:text|data|material)",
+            r"lecture notes",
+        ),
+        hints=(r"teach\w*", r"lessons?", r"explain\w*", r"courses?", r"learners?", r"step[- ]by[- ]step", r"summar\w+"),
+        prior={Domain.EDUCATION: 0.45, Domain.DAILY_LIFE: 0.35, Domain.GUI: 0.25},
+        needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES}),
+    ),
+    "temporal_qa": Rule(
+        instruction="Write questions whose answers lie in when things happen in this recording (when, in which order, "
+        "what before and after, how many), each with its answer and the spans that prove it.",
+        names=(
+            r"temporal\w*",
+            r"questions?(?:[- ]and[- ]answers?|[- ]answering)?",
+            r"answers?",
+            r"q ?(?:&|/|and|\+)? ?as?\b",
+            r"v?qa",
+            r"quiz(?:zes)?",
+        ),
+        hints=(r"when", r"timelines?", r"moments?", r"order(?:ing)?", r"locali[sz]\w+", r"events?", r"reasoning"),
+        prior={
+            Domain.DAILY_LIFE: 0.4,
+            Domain.EDUCATION: 0.35,
+            Domain.EMBODIED: 0.25,
+            Domain.GUI: 0.2,
+            Domain.AIGC: 0.2,
+        },
+    ),
+    "gui_trajectory": Rule(
+        instruction="Reconstruct what was done on this screen to reach a goal: each step with the moment observed, the "
+        "action, its target and the reason.",
+        names=(
+            r"trajector(?:y|ies)",
+            r"gui(?: \w+)? (?:data|traces?|agents?)",
+            r"(?:computer|phone|mobile|browser|app)[- ](?:use|control|agents?|interactions?)",
+            r"interaction (?:fragments?|traces?|steps?|data)",
+            r"workflows?",
+            r"action sequences?",
+        ),
+        hints=(
+            r"gui",
+            r"mobile",
+            r"screens?",
+            r"clicks?",
+            r"taps?",
+            r"steps?",
+            r"long[- ]horizon",
+            r"agents?",
+            r"tasks?",
+        ),
+        prior={Domain.GUI: 0.45},
+        joins=(
+            r"fragments?",
+            r"comprehensive",
+            r"long(?:er)?[- ]horizon",
+            r"(?:stitch|merge|combine|join|connect|piece)\w*",
+            r"(?:all|several|these|multiple) (?:\w+ )?(?:recordings|clips|sessions|streams)",
+        ),
+    ),
+    "fault_recovery": Rule(
+        instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and how "
+        "it should have gone on.",
+        names=(
+            r"faults?",
+            r"recover\w*",
+            r"fail(?:s|ed|ures?|ing)?",
+            r"mistakes?",
+            r"errors?",
+            r"decisions?(?:[- ]making)?",
+            r"world[- ]models?",
+            r"goes wrong|went wrong",
+            r"corrective|corrections?",
+        ),
+        hints=(r"robots?\w*", r"manipulat\w+", r"embodied", r"grasp\w*", r"plan(?:s|ning)?", r"diagnos\w+", r"arms?"),
+        prior={Domain.EMBODIED: 0.45},
+        needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS}),
+    ),
+    "image_editing": Rule(
+        instruction="Give the instruction of this edit, where the picture changed, and the pictures before and after.",
+        names=(
+            r"(?:image |picture |photo )?edit(?:s|ed|ing)?(?: pairs?| data| instructions?)?",
+            r"before[- ]and[- ]after",
+        ),
+        hints=(r"instructions?", r"retouch\w*", r"inpaint\w*", r"images?", r"pictures?", r"photos?", r"pairs?"),
+        prior={Domain.AIGC: 0.45},
+        needs=frozenset({TrackKind.IMAGES}),
+    ),
+}
+"""The built-in task types. A plugin's is recognised by the words of its name."""
+
+_NEGATED = re.compile(
+    r"\b(?:no|not|without|never|don't|do not|except(?: for)?|instead of|rather than)\b(?:(?!\bbut\b)[^,.;:!?])*"
+)
+# Longer patterns first would not help: each is searched for on its own.
+_NAMED, _NAMED_STEP, _NAMED_MOST = 0.8, 0.05, 0.95
+_HINT_STEP, _VAGUE_MOST = 0.04, 0.49
+
+
+def resolve(intent: Intent, streams: Sequence[Stream]) -> list[TaskSpec]:
+    """The plausible readings of an intent for these streams, most confident first, each with its reasons.
+
+    A named form has a confidence of 0.8 or more, one that only the domain suggests stays below 0.5.
+
+    Raises:
+        UnsuitedError: what the intent names cannot be made of this input; says what could be.
+    """
+    domain = streams[0].domain if streams else intent.domain
+    sentence = intent.text.lower().replace("’", "'")
+    asked, refused = _NEGATED.sub(" ", sentence), " ".join(_NEGATED.findall(sentence))
+    readings: list[TaskSpec] = []
+    misfits: list[str] = []
+    possible: list[str] = []
+    for task_type in roster():
+        rule = _rule(task_type)
+        misfit = _misfit(task_type, rule, domain, streams)
+        named = _found(rule.names, asked)
+        if misfit is not None:
+            if named:
+                misfits.append(f"{_quoted(named)} asks for {task_type}, but {misfit}")
+            continue
+        possible.append(task_type)
+        prior = rule.prior.get(domain, 0.0) if domain is not None else max(rule.prior.values(), default=0.0)
+        if _found(rule.names, refused) or (not named and not prior):
+            continue
+        readings.append(_spec(intent, task_type, rule, named, _found(rule.hints, asked), prior, domain, asked))
+    readings.sort(key=lambda spec: -spec.confidence)
+    if misfits and not any(spec.confidence >= BUILD_FROM for spec in readings):
+        raise UnsuitedError(_where(intent, streams), "; ".join(misfits), _offer(possible))
+    if not readings:
+        raise UnsuitedError(
+            _where(intent, streams), f"nothing that {intent.text!r} asks for can be made of it", _offer(possible)
+        )
+    return readings
+
+
+def choose(readings: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """Which readings are built: all that the intent names, otherwise the best one. The others stay on record."""
+    return [spec for spec in readings if spec.confidence >= BUILD_FROM] or list(readings[:1])
+
+
+def _rule(task_type: str) -> Rule:
+    if task_type in RULES:
+        return RULES[task_type]
+    words = task_type.replace("_", r"[ _-]")
+    return Rule(instruction=f"Make {task_type.replace('_', ' ')} data from this recording.", names=(f"{words}s?",))
+
+
+def _misfit(task_type: str, rule: Rule, domain: Domain | None, streams: Sequence[Stream]) -> str | None:
+    """Why a task type cannot be made of these streams; None when it can be tried."""
+    if domain is not None and domain not in agent_class(task_type).domains:
+        return f"that is not made of {domain} streams"
+    if streams and rule.needs and not any(stream.has(*rule.needs) for stream in streams):
+        kinds = " or ".join(sorted(rule.needs))
+        return f"the input has no track of {kinds}"
+    return None
+
+
+def _spec(
+    intent: Intent,
+    task_type: str,
+    rule: Rule,
+    named: Sequence[str],
+    hints: Sequence[str],
+    prior: float,
+    domain: Domain | None,
+    asked: str,
+) -> TaskSpec:
+    because = []
+    if named:
+        because.append(f"{_quoted(named)} names it")
+        confidence = min(_NAMED_MOST, _NAMED + _NAMED_STEP * (len(named) - 1) + _HINT_STEP * len(hints) / 4)
+    else:
+        confidence = min(_VAGUE_MOST, prior + _HINT_STEP * len(hints))
+    if hints:
+        because.append(f"{_quoted(hints)} goes with it")
+    if domain is not None and prior:
+        because.append(f"the input is {domain}")
+    joining = _found(rule.joins, asked)
+    if joining:
+        because.append(f"{_quoted(joining)} asks for one sample from all streams together")
+    return TaskSpec(
+        task_type=task_type,
+        instruction=f"{rule.instruction} The user asked: {' '.join(intent.text.split())}",
+        intent=intent,
+        output_schema=agent_class(task_type).output_schema(),
+        confidence=round(confidence, 4),
+        because=tuple(because),
+        joins_streams=bool(joining),
+    )
+
+
+def _found(patterns: Sequence[str], sentence: str) -> list[str]:
+    """What stands in the sentence of these patterns, each once, in the order of the sentence."""
+    matches = [match for pattern in patterns for match in re.finditer(rf"(?<![\w-])(?:{pattern})(?!\w)", sentence)]
+    return list(dict.fromkeys(match.group().strip() for match in sorted(matches, key=lambda match: match.start())))
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def _where(intent: Intent, streams: Sequence[Stream]) -> str:
+    return streams[0].uri if streams else intent.text
+
+
+def _offer(possible: Sequence[str]) -> str:
+    order = {name: place for place, name in enumerate(BUILT_IN)}
+    names = sorted(possible, key=lambda name: order.get(name, len(order)))
+    return f"Possible here: {', '.join(names)}." if names else "No task type works on such input."
