@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Self
 
 import pyarrow as pa
@@ -38,9 +39,12 @@ class Segment(Contract):
 
 
 def cut_segments(stream: Stream, seconds: float) -> list[Segment]:
-    """Cuts a stream into windows of at most `seconds`; a stream without duration is one segment."""
-    count = max(1, -(-int(stream.duration * 1000) // int(seconds * 1000)))
-    edges = [min(index * seconds, stream.duration) for index in range(count)] + [stream.duration]
+    """Cuts a stream into windows of `seconds`, the last one shorter; a stream without duration is one segment.
+
+    A remainder below a millionth of a window stays with the window before: it is rounding, not content.
+    """
+    count = max(1, math.ceil(round(stream.duration / seconds, 6)))
+    edges = [index * seconds for index in range(count)] + [stream.duration]
     return [Segment(stream=stream.sha256, index=i, count=count, t0=edges[i], t1=edges[i + 1]) for i in range(count)]
 
 
