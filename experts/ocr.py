@@ -265,6 +265,7 @@ class _OCRObserver(Observer):
             self._restore(frame, gray, dirty, known)
             return
         ready = np.zeros(dirty.shape, np.bool_)
+        eager = False
         for region in _regions(dirty):
             rests = not (moving & region).any()
             waited = frame.time - float(self.read_at[region & dirty].max())
@@ -275,8 +276,9 @@ class _OCRObserver(Observer):
                 ready |= region
             elif self.purse >= 1:
                 ready |= region
-                self.purse -= 1
+                eager = True
         if ready.any():
+            self.purse -= eager
             # What waits nearby goes along: it costs no further call.
             ready |= dirty & ~(moving & ~ready)
             self._read(frame, gray, ready)
@@ -309,7 +311,9 @@ class _OCRObserver(Observer):
                 (line.x0 + dx) / width, (line.y0 + dy) / height, (line.x1 + dx) / width, (line.y1 + dy) / height
             )
             whole = (x0, y0, x1, y1) == (0, 0, width, height)
-            if line.confidence >= self.expert.min_confidence and (whole or _touches(box, region)):
+            # A crop holds known lines whole; one of them that did not visibly change may still read otherwise now.
+            known = whole or _touches(box, region) or any(old.box.iou(box) > 0.3 for old in self.lines)
+            if line.confidence >= self.expert.min_confidence and known:
                 found.append((line.text, box, line.confidence))
         cleared = region if len(boxes) != 1 or boxes[0] != (0, 0, width, height) else np.ones_like(region)
         begin = float(self.since[region].max())
@@ -383,8 +387,11 @@ class _OCRObserver(Observer):
 
     def _replace(self, region: Mask, found: list[tuple[str, Box, float]], begin: float, now: float) -> None:
         """Lines found in a region take the place of those that stood there; what is unchanged lives on."""
-        old = [line for line in self.lines if _touches(line.box, region)]
-        kept = [line for line in self.lines if not _touches(line.box, region)]
+        old: list[_Shown] = []
+        kept: list[_Shown] = []
+        for line in self.lines:
+            replaced = _touches(line.box, region) or any(line.box.iou(box) > 0.3 for _, box, _ in found)
+            (old if replaced else kept).append(line)
         for text, box, confidence in sorted(found, key=lambda item: (item[1].y0, item[1].x0, item[0])):
             if any(line.box.iou(box) > 0.5 for line in kept):
                 continue
@@ -443,10 +450,10 @@ def _touches(box: Box, region: Mask) -> bool:
 
 
 def _regions(mask: Mask) -> list[Mask]:
-    """Connected groups of tiles, where a gap of one tile still connects."""
+    """Connected groups of tiles, where a gap within a line of text still connects."""
     import cv2
 
-    wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 5), np.uint8))
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 9), np.uint8))
     count, labels = cv2.connectedComponents(wide, connectivity=8)
     return [np.asarray((labels == label) & mask) for label in range(1, count)]
 
