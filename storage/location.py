@@ -97,22 +97,32 @@ class Location:
         return bool(self.fs.exists(self.path(relative)))
 
     def size(self, relative: str) -> int | None:
-        """Bytes of a file; None when there is none."""
-        try:
-            self.fs.invalidate_cache(self.path(relative))
-            return int(self.fs.size(self.path(relative)))
-        except FileNotFoundError:
-            return None
+        """Bytes of a file; None when there is none.
+
+        Raises:
+            CorpusError: the folder cannot be looked into.
+        """
+        with self._guarded(relative, "cannot be read"):
+            try:
+                self.fs.invalidate_cache(self.path(relative))
+                return int(self.fs.size(self.path(relative)))
+            except FileNotFoundError:
+                return None
 
     def names(self, relative: str = "") -> list[str]:
         """Names of what lies directly in a folder, sorted; empty when there is no folder. Files half written by a
-        process that was killed are not among them."""
+        process that was killed are not among them.
+
+        Raises:
+            CorpusError: the folder cannot be looked into.
+        """
         path = self.path(relative)
-        self.fs.invalidate_cache(path)
-        try:
-            found = self.fs.ls(path, detail=False)
-        except FileNotFoundError:
-            return []
+        with self._guarded(relative, "cannot be read"):
+            self.fs.invalidate_cache(path)
+            try:
+                found = self.fs.ls(path, detail=False)
+            except FileNotFoundError:
+                return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in found)
         return sorted(name for name in names if not name.endswith(_TEMPORARY))
 

@@ -8,9 +8,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from schemas.errors import Problem
 from schemas.manifest import Manifest, Shard, Statistics
@@ -420,7 +420,15 @@ class Catalog:
         streams = select(func.count(), func.coalesce(func.sum(StreamRow.duration), 0.0)).where(self._of(StreamRow))
         segments = select(func.count(func.distinct(AnchorsRow.segment_key))).where(self._of(AnchorsRow))
         units = select(UnitRow.outcome, func.count()).where(self._of(UnitRow), self._held()).group_by(UnitRow.outcome)
-        failed = select(func.count()).where(self._of(UnitRow), UnitRow.outcome == Outcome.FAILED.value)
+        holder = aliased(UnitRow)
+        failed = (
+            select(func.count())
+            .select_from(UnitRow)
+            .outerjoin(SlotRow, and_(SlotRow.corpus_id == UnitRow.corpus_id, SlotRow.slot_key == UnitRow.slot_key))
+            .outerjoin(holder, and_(holder.corpus_id == SlotRow.corpus_id, holder.unit == SlotRow.unit))
+            .where(self._of(UnitRow), UnitRow.outcome == Outcome.FAILED.value)
+            .where(or_(holder.ended.is_(None), holder.ended < UnitRow.ended))
+        )
         aside = select(func.count()).where(self._of(QuarantineRow), QuarantineRow.released_run.is_(None))
         snapshot = select(SnapshotRow).where(self._of(SnapshotRow)).order_by(SnapshotRow.number.desc()).limit(1)
         run = select(RunRow).where(self._of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(1)
@@ -598,6 +606,7 @@ def _unit_values(row: Written, run_id: str, now: datetime) -> dict[str, Any]:
     outcome = row.outcome
     return {
         "unit": outcome.unit,
+        "slot_key": uri_key(outcome.slot),
         "group_key": outcome.group,
         "task_type": outcome.task_type,
         "outcome": outcome.outcome.value,

@@ -137,6 +137,8 @@ class UnitRow(_OfCorpus, Base):
 
     __tablename__ = "units"
     unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    slot_key: Mapped[str] = mapped_column(_KEY)
+    """The slot it was last made for."""
     group_key: Mapped[str]
     task_type: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(16))

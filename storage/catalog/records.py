@@ -76,7 +76,8 @@ class SnapshotRecord:
 
 @dataclass(frozen=True)
 class Status:
-    """The figures of `dataclaw status`. `units` are those that slots hold now; durations are seconds."""
+    """The figures of `dataclaw status`. `units` are those that slots hold now, and those that
+    failed since; durations are seconds."""
 
     corpus: str
     name: str

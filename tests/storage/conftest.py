@@ -170,3 +170,21 @@ def write(corpus: Corpus) -> Callable[..., list[Written]]:
         return Written.from_table(WriteTriplets(corpus.uri)(Result.to_table(results, RESULT_SCHEMA)))
 
     return run
+
+
+class Make:
+    """What tests store."""
+
+    sha = staticmethod(sha)
+    png = staticmethod(png)
+    stream = staticmethod(make_stream)
+    anchor = staticmethod(make_anchor)
+    triplet = staticmethod(make_triplet)
+    done = staticmethod(done)
+    filtered = staticmethod(filtered)
+    failed = staticmethod(failed)
+
+
+@pytest.fixture
+def make() -> type[Make]:
+    return Make

@@ -74,6 +74,7 @@ def upgrade() -> None:
     _create(
         "units",
         _required("unit", sa.String(64), key=True),
+        _required("slot_key", sa.String(64)),
         _required("group_key", sa.Text()),
         _required("task_type", sa.String(64)),
         _required("outcome", sa.String(16)),

@@ -1,0 +1,108 @@
+"""Shards are immutable, named by their content, and readable by anyone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import CorpusError
+from schemas.triplet import TRIPLET_SCHEMA, Triplet
+from storage.corpus import Corpus
+from storage.location import Location
+from storage.shards import iter_shard, read_shard, verify_shard, write_shard
+
+
+def test_triplets_come_back_as_they_were(corpus: Corpus, make: Any) -> None:
+    triplets = [make.triplet("a"), make.triplet("b")]
+    shard = write_shard(corpus.location, "data", Triplet.to_table(triplets, TRIPLET_SCHEMA))
+    assert shard.path == f"data/{shard.sha256}.parquet"
+    assert (shard.rows, shard.size) == (2, corpus.location.size(shard.path))
+    table = read_shard(corpus.location, shard.path)
+    assert table.schema.equals(TRIPLET_SCHEMA)
+    assert Triplet.from_table(table) == triplets
+    assert read_shard(corpus.location, shard.path, ["id", "score"]).column_names == ["id", "score"]
+    verify_shard(corpus.location, shard)
+
+
+def test_the_same_content_is_the_same_file(corpus: Corpus, make: Any) -> None:
+    table = Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA)
+    assert write_shard(corpus.location, "data", table) == write_shard(corpus.location, "data", table)
+    assert len(corpus.location.names("data")) == 1
+
+
+def test_rows_are_read_a_few_at_a_time(corpus: Corpus, make: Any) -> None:
+    triplets = [make.triplet(str(number)) for number in range(40)]
+    shard = write_shard(corpus.location, "data", Triplet.to_table(triplets, TRIPLET_SCHEMA))
+    batches = list(iter_shard(corpus.location, shard.path, 7))
+    assert max(batch.num_rows for batch in batches) <= 7
+    assert [t for batch in batches for t in Triplet.from_table(batch)] == triplets
+    with corpus.location.open(shard.path) as file:
+        groups = pq.ParquetFile(file).metadata
+        assert max(groups.row_group(i).num_rows for i in range(groups.num_row_groups)) <= 16
+
+
+def test_a_shard_with_a_changed_or_missing_byte_is_found_out(corpus: Corpus, make: Any) -> None:
+    shard = write_shard(corpus.location, "data", Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA))
+    data = corpus.location.read_bytes(shard.path)
+    corpus.location.replace(shard.path, data[:-1])
+    with pytest.raises(CorpusError, match="not those that were published"):
+        verify_shard(corpus.location, shard)
+    with pytest.raises(CorpusError, match="damaged"):
+        read_shard(corpus.location, shard.path)
+    corpus.location.remove(shard.path)
+    with pytest.raises(CorpusError, match="cannot be read"):
+        verify_shard(corpus.location, shard)
+
+
+def test_a_row_count_that_the_manifest_has_wrong_is_found_out(corpus: Corpus, make: Any) -> None:
+    shard = write_shard(corpus.location, "data", Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA))
+    with pytest.raises(CorpusError, match="holds 1 rows where the manifest says 2"):
+        verify_shard(corpus.location, shard.model_copy(update={"rows": 2}))
+
+
+def test_what_engines_loosen_is_put_right(corpus: Corpus, make: Any) -> None:
+    rows = Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA).to_pylist()
+    shard = write_shard(corpus.location, "data", pa.Table.from_pylist(rows))
+    assert read_shard(corpus.location, shard.path).schema.equals(TRIPLET_SCHEMA)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 1 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(tiny_disk: Path, make: Any) -> None:
+    corpus = Corpus.open(tiny_disk / "corpus", create=True)
+    noise = os.urandom(800_000).hex()
+    big = Triplet.to_table(
+        [make.triplet("big", output=noise), make.triplet("more", output=noise[::-1])], TRIPLET_SCHEMA
+    )
+    with pytest.raises(CorpusError) as caught:
+        write_shard(corpus.location, "data", big)
+    assert "No space left on device" in caught.value.problem.cause
+    assert "Free space" in caught.value.problem.remedy
+    assert list((tiny_disk / "corpus" / "data").iterdir()) == []
+    small = write_shard(corpus.location, "data", Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA))
+    verify_shard(corpus.location, small)
+
+
+def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path, make: Any) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(CorpusError, match="Not a directory"):
+        write_shard(Location.of(tmp_path), "data", Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA))
