@@ -186,16 +186,19 @@ def _moments(block: Any) -> tuple[float, ...]:
 
 
 def _text_claims(block: Any, at: str, stream: str | None) -> Iterator[Claim]:
-    edges = tuple(dict.fromkeys(edge for quote in block["quotes"] for edge in (quote["t0"], quote["t1"])))
-    for name in ("t0", "t1"):
-        yield Claim(path=f"{at}/{name}", kind=ClaimKind.TIME, stream=stream, t0=block[name], kinds=EDGES, items=edges)
-    for place, quote in enumerate(block["quotes"]):
+    quotes = block["quotes"]
+    edges = tuple(dict.fromkeys(edge for quote in quotes for edge in (quote["t0"], quote["t1"])))
+    begin = (min(quote["t0"] for quote in quotes),) if quotes else ()
+    end = (max(quote["t1"] for quote in quotes),) if quotes else ()
+    for name, items in (("t0", begin), ("t1", end)):
+        yield Claim(path=f"{at}/{name}", kind=ClaimKind.TIME, stream=stream, t0=block[name], kinds=EDGES, items=items)
+    for place, quote in enumerate(quotes):
         yield from quote_claims(quote, f"{at}/quotes/{place}", stream, QUOTABLE)
     window = (block["t0"], block["t1"])
     yield from mentions.claims_in(
         block["text"], f"{at}/text", stream, moments=edges or window, span=window, window=window, quote_kinds=QUOTABLE
     )
-    yield from order_of_words(block["text"], block["quotes"], f"{at}/text", stream, QUOTABLE)
+    yield from order_of_words(block["text"], quotes, f"{at}/text", stream, QUOTABLE)
 
 
 def quote_claims(quote: Any, at: str, stream: str | None, kinds: Sequence[str]) -> Iterator[Claim]:

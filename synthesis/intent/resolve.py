@@ -105,8 +105,8 @@ RULES = {
         ),
     ),
     "fault_recovery": Rule(
-        instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and how "
-        "it should have gone on.",
+        instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and "
+        "how it should have gone on.",
         names=(
             r"faults?",
             r"recover\w*",
@@ -138,7 +138,6 @@ RULES = {
 _NEGATED = re.compile(
     r"\b(?:no|not|without|never|don't|do not|except(?: for)?|instead of|rather than)\b(?:(?!\bbut\b)[^,.;:!?])*"
 )
-# Longer patterns first would not help: each is searched for on its own.
 _NAMED, _NAMED_STEP, _NAMED_MOST = 0.8, 0.05, 0.95
 _HINT_STEP, _VAGUE_MOST = 0.04, 0.49
 

@@ -16,10 +16,10 @@ from synthesis.verification.format import Parsed
 
 BASE_WORDS = 20
 """Words that any output may spend: a title, a goal."""
-WORDS_PER_ANCHOR = 15
-"""Words that a cited anchor allows around its own content."""
-FREE_ANCHORS = 32
-"""Beyond so many cited anchors the allowance grows with their number's power 3/4 only."""
+WORDS_PER_FACT = 12
+"""Words that a supported fact allows around the contents of the anchors it cites."""
+FREE_FACTS = 64
+"""Beyond so many facts the allowance grows with their number's power 3/4 only."""
 
 _WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’-][^\W_]+)*")
 
@@ -53,25 +53,26 @@ def anchor_reward(claims: Sequence[Claim], supports: Sequence[Support]) -> float
 def efficiency_reward(value: Any, supports: Sequence[Support], index: AnchorIndex) -> float:
     """R_eff = min(1, A / W): the words that the evidence used allows over the words written.
 
-    W is the number of words in all strings of the output (a character of a script without spaces is a word). With E
-    the distinct anchors that supported claims cite, n = |E| and w(a) the words of an anchor's content,
+    W is the number of words in all strings of the output (a character of a script without spaces is a word). With F
+    the distinct supported facts, each a kind of claim with the anchors it cites, n = |F|, E all anchors they cite and
+    w(a) the words of an anchor's content,
 
-        A = 20 + min(1, 32 / n)^(1/4) * sum over a in E of (15 + w(a)),     A = 0 when E is empty.
+        A = 20 + min(1, 64 / n)^(1/4) * (12 n + sum over a in E of w(a)),     A = 0 when F is empty.
 
-    An anchor counts once, however often it is claimed, so repetition only adds to W. The factor makes the allowance
-    grow slower than the number of anchors beyond 32, so citing every anchor there is does not pay. An output that
-    uses no evidence gets 0, the empty one included.
+    A fact counts once, however often it is claimed, and so does an anchor, so repetition only adds to W. The factor
+    makes the allowance grow slower than the number of facts beyond 64, so citing every anchor there is does not pay.
+    An output that uses no evidence gets 0, the empty one included.
 
     Example:
-        Two subtitles of 5 words each are cited: A = 20 + 15 + 5 + 15 + 5 = 60. In 40 words: R_eff = 1. In 120 words:
-        R_eff = 60 / 120 = 0.5. Both cited twice in 120 words: still 0.5.
+        Two subtitles of 5 words each are quoted (two facts): A = 20 + 24 + 10 = 54. In 40 words: R_eff = 1. In 108
+        words: R_eff = 54 / 108 = 0.5. Each quoted three times in 108 words: still 0.5.
     """
-    cited = {anchor for support in supports if support.supported for anchor in support.anchors}
-    if not cited:
+    facts = {(support.kind, support.anchors) for support in supports if support.supported}
+    if not facts:
         return 0.0
-    contents = [index.by_id(anchor).content for anchor in cited]
-    allowed = sum(WORDS_PER_ANCHOR + count_words(content) for content in contents)
-    allowance: float = BASE_WORDS + min(1.0, FREE_ANCHORS / len(cited)) ** 0.25 * allowed
+    cited = {anchor for _, anchors in facts for anchor in anchors}
+    allowed = WORDS_PER_FACT * len(facts) + sum(count_words(index.by_id(anchor).content) for anchor in cited)
+    allowance: float = BASE_WORDS + min(1.0, FREE_FACTS / len(facts)) ** 0.25 * allowed
     return min(1.0, allowance / max(1, sum(count_words(text) for text in strings(value))))
 
 
