@@ -1,0 +1,173 @@
+"""`dataclaw build`: raw streams and an intent in, a snapshot of verified triplets out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from schemas.outcome import RunReport
+    from schemas.recipe import Recipe
+
+
+def build(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="RECIPE | INPUT...", help="One recipe (.yaml), or files and folders.")
+    ],
+    intent: Annotated[
+        list[str] | None,
+        typer.Option("--intent", "-i", metavar="TEXT", help="What you want, in your words. May be given many times."),
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", metavar="URI", help="Where the corpus goes.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="daily_life, education, gui, embodied or aigc; found out when not given.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the inputs; found out when not given.")] = None,
+    backend: Annotated[str | None, typer.Option(help="What writes the outputs.", show_default="rules")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the recipe.", show_default="the folder of --out")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that look at streams.", show_default="one per CPU")
+    ] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Database of the catalog.", show_default="a file inside a local corpus"),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="FPS", help="Frames per second that whole-frame experts see.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The run report as JSON.")] = False,
+) -> None:
+    """Build a corpus: by a recipe, or from inputs and an intent.
+
+    Run it again to go on after an interruption, or to take in what is new: what is done is not done again.
+    Rejected and unreadable inputs do not make it fail; they are listed, and exit code 0 says that the run completed.
+
+    Example: `dataclaw build streams/gui --intent "Make a task trajectory" --out corpus`
+
+    Example: `dataclaw build examples/demo.yaml`
+    """
+    from dataclaw.progress import set_up_environment, stage_lines
+
+    recipe = _recipe(inputs, intent or [], out, domain, format, backend, name, workers, catalog, rate)
+    set_up_environment()
+    from flows.build_corpus import build_corpus
+
+    with stage_lines():
+        report = build_corpus(recipe=recipe)
+    if json_:
+        print(report.model_dump_json(indent=2))
+    else:
+        show_report(report)
+    if not usable(report):
+        raise typer.Exit(1)
+
+
+def _recipe(
+    inputs: list[str],
+    intents: list[str],
+    out: str | None,
+    domain: str | None,
+    format: str | None,
+    backend: str | None,
+    name: str | None,
+    workers: int | None,
+    catalog: str | None,
+    rate: float | None,
+) -> Recipe:
+    from dataclaw.recipes import from_arguments, is_recipe_file, load
+    from schemas.errors import UsageError
+
+    if is_recipe_file(inputs, intents):
+        given = {
+            "--out": out,
+            "--domain": domain,
+            "--format": format,
+            "--backend": backend,
+            "--name": name,
+            "--workers": workers,
+            "--catalog": catalog,
+            "--rate": rate,
+        }
+        if beside := [option for option, value in given.items() if value is not None]:
+            cause = f"{', '.join(beside)} cannot stand beside a recipe: a build is what its recipe says"
+            raise UsageError(inputs[0], cause, "Write it into the recipe; docs/recipe.md has the keys")
+        return load(inputs[0])
+    if not intents:
+        raise UsageError("--intent", "no intent is given", 'Say what you want: --intent "Make a tutorial from this"')
+    if any(not text.strip() for text in intents):
+        raise UsageError("--intent", "the intent is empty", 'Say what you want: --intent "Make a tutorial from this"')
+    if not out:
+        raise UsageError("--out", "there is no place for the corpus", "Give a folder: --out corpus")
+    return from_arguments(
+        inputs,
+        intents,
+        out,
+        name=name,
+        domain=domain,
+        format=format,
+        backend=backend,
+        rate=rate,
+        workers=workers,
+        catalog=catalog,
+    )
+
+
+def usable(report: RunReport) -> bool:
+    """Whether a build gave what it was run for: it did not fail, and at least one input could be used."""
+    from schemas.outcome import Outcome, RunState
+
+    ended_well = report.state in (RunState.COMPLETED, RunState.COMPLETED_WITH_REJECTS)
+    return ended_well and report.count(Outcome.DONE) > 0
+
+
+def show_report(report: RunReport) -> None:
+    """The summary of a build for people."""
+    from dataclaw.text import count, plain, print_facts, print_table, seconds
+    from schemas.outcome import Outcome
+
+    notable = [item for item in report.inputs if item.outcome is not Outcome.DONE or item.reasons]
+    if notable:
+        shown = notable[:20]
+        print_table(
+            ["end", "input", "why"],
+            [[item.outcome, plain(item.uri, 60), "; ".join(item.reasons)] for item in shown],
+            title="Inputs with something to say",
+        )
+        if len(notable) > len(shown):
+            print(f"... and {len(notable) - len(shown)} more: dataclaw rejects, dataclaw quarantine")
+        print()
+    ends = {outcome: report.count(outcome) for outcome in Outcome}
+    wall = (report.ended - report.started).total_seconds() if report.ended else 0.0
+    print(f"{report.name}: {report.state}")
+    print_facts(
+        [
+            ("inputs", f"{len(report.inputs)} = " + " + ".join(f"{number} {end}" for end, number in ends.items())),
+            (
+                "units",
+                f"{report.units_done} done, {report.units_filtered} filtered, {report.units_failed} failed, "
+                f"{report.units_known} known from earlier runs",
+            ),
+            ("segments", f"{report.segments_extracted} looked at, {report.segments_known} known from earlier runs"),
+            ("streams", f"{seconds(report.stream_seconds)} looked at in {seconds(wall)}"),
+            ("snapshot", f"{report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "unchanged"),
+            ("corpus", report.corpus),
+        ]
+    )
+    if report.costs:
+        total = sum(cost.cpu for cost in report.costs) or 1.0
+        dearest = sorted(report.costs, key=lambda cost: -cost.cpu)[:6]
+        print("  CPU: " + ", ".join(f"{cost.stage} {cost.cpu / total:.0%}" for cost in dearest))
+    if report.message:
+        print(f"  {plain(report.message)}")
+    if not usable(report):
+        print("Nothing could be made of these inputs; the reasons are above.")
+        return
+    corpus = _quoted(report.corpus)
+    print(f"Next: dataclaw view {corpus}    dataclaw verify {corpus}")
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

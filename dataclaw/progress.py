@@ -1,0 +1,120 @@
+"""What a person sees while a flow runs: its own log lines, one line each on stderr, and nothing of the machinery."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+
+
+def set_up_environment() -> None:
+    """Settings that Prefect and Ray read when they are imported. What the user has set stays."""
+    for name, value in {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_CLI_PROMPT": "false",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def stage_lines() -> Iterator[None]:
+    """While it is open, log lines of flows and tasks appear as `seconds  stage  words`; Prefect's own do not.
+
+    On a terminal a line that only updates the one before (progress of the same stage) replaces it.
+    """
+    import prefect
+
+    own = _StageLines()
+    machinery = os.path.dirname(prefect.__file__)
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or not record.pathname.startswith(machinery)
+
+    own.addFilter(wanted)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.propagate for logger in loggers]
+    quiet = logging.getLogger("prefect")
+    level = quiet.level
+    for logger in loggers:
+        logger.addHandler(own)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    quiet.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        own.close_line()
+        quiet.setLevel(level)
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(own)
+            logger.propagate = propagate
+
+
+class _StageLines(logging.Handler):
+    """Writes records as lines; the last one of a stage stays on a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._start = time.monotonic()
+        self._stage: str | None = None
+        self._live = sys.stderr.isatty()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from dataclaw.text import plain
+
+        stage = str(getattr(record, "task_name", None) or getattr(record, "flow_name", "") or "")
+        line = f"{time.monotonic() - self._start:6.1f} s  {plain(stage):<10}  {plain(record.getMessage())}"
+        try:
+            if not self._live:
+                sys.stderr.write(line + "\n")
+            elif record.levelno >= logging.WARNING:
+                self.close_line()
+                sys.stderr.write(line + "\n")
+            else:
+                if stage != self._stage:
+                    self.close_line()
+                sys.stderr.write("\r\x1b[2K" + _cut(line))
+                self._stage = stage
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
+
+    def close_line(self) -> None:
+        """Ends a line that might still have been replaced."""
+        if self._live and self._stage is not None:
+            sys.stderr.write("\n")
+            self._stage = None
+
+
+def _cut(line: str) -> str:
+    """A line that the terminal does not wrap, since a wrapped line cannot be replaced."""
+    import shutil
+
+    width = shutil.get_terminal_size().columns - 1
+    return line if len(line) <= width else line[: max(1, width - 1)] + "…"
+
+
+@contextmanager
+def counting(total: int, what: str) -> Iterator[Any]:
+    """A progress bar on a terminal; silent in a pipe. Yields a callable that takes the number done since."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.advance(task, done)
