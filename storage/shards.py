@@ -52,10 +52,22 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of `schema` under its types: what engines loosen on the way (nullability, list names) is put right.
 
     Raises:
-        pyarrow.ArrowInvalid: a value does not fit, or a required one is missing.
+        pyarrow.ArrowInvalid: a value does not fit.
         KeyError: a column is missing.
     """
-    return table.select(schema.names).cast(schema)
+    columns = [_conform(table[field.name], field.type) for field in schema]
+    return pa.table(columns, schema=schema)
+
+
+def _conform(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    if _nullable(column.type) == _nullable(kind):
+        try:
+            return column.cast(kind)
+        except pa.ArrowInvalid:
+            pass  # a cast to a required field refuses also the nulls that lie under a missing parent
+    return pa.chunked_array([pa.array(column.to_pylist(), type=kind)])
 
 
 def write_parquet(

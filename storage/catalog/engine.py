@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ def connect(url: str) -> Engine:
     try:
         engine = create_engine(make_url(url), hide_parameters=True)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise UsageError(url, str(error), "Give a SQLAlchemy URL, such as sqlite:////data/catalog.db") from error
+        cause = "the catalog URL is malformed or names an unknown database"
+        raise UsageError(_shown(url), cause, "Give a SQLAlchemy URL, such as sqlite:////data/catalog.db") from error
     except ModuleNotFoundError as error:
-        raise UsageError(url, f"the driver {error.name} is missing", f"pip install {error.name}") from error
+        raise UsageError(_shown(url), f"the driver {error.name} is missing", f"pip install {error.name}") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -73,6 +75,11 @@ def catalog_error(engine: Engine, error: SQLAlchemyError) -> CorpusError:
     elif "not a database" in cause or "malformed" in cause:
         remedy = "Restore the file from a copy, or move it away: the next build makes a new one"
     return CorpusError(f"catalog {engine.url.render_as_string()}", cause, remedy)
+
+
+def _shown(url: str) -> str:
+    """A URL without its password, also when it cannot be parsed."""
+    return re.sub(r"//([^/@:]*):[^/]*@", r"//\1:***@", url)
 
 
 def _revision(connection: Connection) -> str | None:

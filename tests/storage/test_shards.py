@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import CorpusError
+from schemas.geometry import Box
 from schemas.triplet import TRIPLET_SCHEMA, Triplet
 from storage.corpus import Corpus
 from storage.location import Location
@@ -67,10 +68,19 @@ def test_a_row_count_that_the_manifest_has_wrong_is_found_out(corpus: Corpus, ma
         verify_shard(corpus.location, shard.model_copy(update={"rows": 2}))
 
 
-def test_what_engines_loosen_is_put_right(corpus: Corpus, make: Any) -> None:
-    rows = Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA).to_pylist()
-    shard = write_shard(corpus.location, "data", pa.Table.from_pylist(rows))
-    assert read_shard(corpus.location, shard.path).schema.equals(TRIPLET_SCHEMA)
+@pytest.mark.parametrize("boxes", [[None], [None, (0, 0, 1, 1)], [(0, 0, 1, 1)]])
+def test_what_engines_loosen_is_put_right(corpus: Corpus, make: Any, boxes: list[Any]) -> None:
+    triplet = make.triplet("a")
+    box = [box and Box.clipped(*box) for box in boxes]
+    anchors = tuple(triplet.anchors[0].model_copy(update={"box": item}) for item in box)
+    triplet = triplet.model_copy(update={"anchors": anchors})
+    table = Triplet.to_table([triplet], TRIPLET_SCHEMA)
+    shard = write_shard(corpus.location, "data", table)
+    assert write_shard(corpus.location, "data", pa.Table.from_pylist(table.to_pylist())) == shard
+    read = read_shard(corpus.location, shard.path)
+    assert read.schema.equals(TRIPLET_SCHEMA)
+    assert Triplet.from_table(read) == [triplet]
+    assert write_shard(corpus.location, "data", read) == shard
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def upgrade() -> None:
         "streams",
         _required("sha256", sa.String(64), key=True),
         _required("domain", sa.String(32)),
-        _required("duration", sa.Float()),
+        _required("duration", sa.Double()),
         _required("record", sa.JSON()),
         _required("first_run", sa.String(128)),
         _required("last_run", sa.String(128)),
@@ -82,7 +82,7 @@ def upgrade() -> None:
         sa.Column("triplet", sa.String(64)),
         sa.Column("shard", sa.String(256)),
         sa.Column("domain", sa.String(32)),
-        sa.Column("reward", sa.Float()),
+        sa.Column("reward", sa.Double()),
         _required("run_id", sa.String(128)),
         _moment("ended"),
     )

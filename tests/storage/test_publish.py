@@ -1,0 +1,210 @@
+"""Publishing: nothing is lost, nothing doubled, wherever it is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.manifest import Manifest
+from schemas.rows import Written
+from schemas.triplet import Triplet
+from storage import publish, snapshots
+from storage.catalog.catalog import Catalog
+from storage.corpus import Corpus
+from storage.publish import publish_corpus
+
+Write = Callable[..., list[Written]]
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def units_of(corpus: Corpus, manifest: Manifest) -> list[str]:
+    return sorted(
+        triplet.unit for batch in snapshots.iter_triplets(corpus, manifest, 10) for triplet in Triplet.from_table(batch)
+    )
+
+
+def shas(make: Any, *names: str) -> list[str]:
+    return sorted(make.sha(name) for name in names)
+
+
+def test_what_was_committed_is_published_with_its_figures(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    catalog.commit("run-1", write(make.done("a", reward=0.5), make.filtered("b")))
+    catalog.commit("run-1", write(make.done("c", reward=1.0)))
+    manifest = publish_corpus(corpus, catalog, "run-1", "1.2.3")
+    assert manifest is not None
+    assert snapshots.latest(corpus) == manifest
+    assert (manifest.number, manifest.parent, manifest.run, manifest.corpus) == (1, None, "run-1", corpus.id)
+    assert manifest.statistics.model_dump() == {
+        "rows": 2,
+        "by_domain": {"gui": 2},
+        "by_task_type": {"tutorial": 2},
+        "reward_mean": 0.75,
+        "reward_min": 0.5,
+    }
+    assert units_of(corpus, manifest) == shas(make, "a", "c")
+    assert snapshots.verify_files(corpus, manifest) == []
+    (record,) = catalog.snapshots()
+    assert (record.number, record.rows, record.shards) == (1, 2, 2)
+
+
+def test_nothing_new_is_no_snapshot(corpus: Corpus, catalog: Catalog, write: Write, make: Any) -> None:
+    assert publish_corpus(corpus, catalog, "run-1", "0") is None
+    catalog.commit("run-1", written := write(make.done("a")))
+    assert publish_corpus(corpus, catalog, "run-1", "0") is not None
+    assert publish_corpus(corpus, catalog, "run-2", "0") is None
+    catalog.commit("run-2", written)
+    catalog.commit("run-2", write(make.filtered("b"), make.failed("c")))
+    assert publish_corpus(corpus, catalog, "run-2", "0") is None
+    assert snapshots.numbers(corpus) == [1]
+
+
+def test_rows_that_were_replaced_leave_the_next_snapshot_and_stay_in_the_last(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    catalog.commit("run-1", write(make.done("a", "slot a"), make.done("b", "slot b")))
+    first = publish_corpus(corpus, catalog, "run-1", "0")
+    catalog.commit("run-2", write(make.done("a, new recipe", "slot a")))
+    second = publish_corpus(corpus, catalog, "run-2", "0")
+    assert first is not None
+    assert second is not None
+    assert (second.number, second.parent) == (2, 1)
+    assert units_of(corpus, second) == shas(make, "a, new recipe", "b")
+    assert units_of(corpus, first) == shas(make, "a", "b")
+    assert snapshots.verify_files(corpus, first) == snapshots.verify_files(corpus, second) == []
+    catalog.assign("run-3", [("slot a", make.sha("a"))])
+    third = publish_corpus(corpus, catalog, "run-3", "0")
+    assert third is not None
+    assert units_of(corpus, third) == shas(make, "a", "b")
+
+
+def test_when_the_last_row_goes_an_empty_snapshot_says_so(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    catalog.commit("run-1", write(make.done("a", "slot")))
+    publish_corpus(corpus, catalog, "run-1", "0")
+    catalog.commit("run-2", write(make.filtered("b", "slot")))
+    manifest = publish_corpus(corpus, catalog, "run-2", "0")
+    assert manifest is not None
+    assert (manifest.shards, manifest.statistics.rows) == ((), 0)
+    assert publish_corpus(corpus, catalog, "run-2", "0") is None
+
+
+def test_a_row_written_twice_in_one_shard_is_published_once(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    catalog.commit("run-1", write(make.done("a"), make.done("a"), make.done("b")))
+    manifest = publish_corpus(corpus, catalog, "run-1", "0")
+    assert manifest is not None
+    assert units_of(corpus, manifest) == shas(make, "a", "b")
+
+
+STEPS = [
+    ("write_shard before", publish, "write_shard", True),
+    ("write_shard after", publish, "write_shard", False),
+    ("replace_shard before", Catalog, "replace_shard", True),
+    ("replace_shard after", Catalog, "replace_shard", False),
+    ("publish before", snapshots, "publish", True),
+    ("publish after", snapshots, "publish", False),
+    ("record_snapshot before", Catalog, "record_snapshot", True),
+    ("record_snapshot after", Catalog, "record_snapshot", False),
+]
+
+
+@pytest.mark.parametrize(("place", "name", "before"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])
+def test_killed_at_any_step_the_next_run_publishes_all_once(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any, place: Any, name: str, before: bool
+) -> None:
+    catalog.commit("run-1", write(make.done("a", "slot a"), make.done("b", "slot b"), make.done("c", "slot c")))
+    assert publish_corpus(corpus, catalog, "run-1", "0") is not None
+    catalog.commit("run-2", write(make.done("a2", "slot a"), make.done("d", "slot d")))
+    catalog.commit("run-2", write(make.filtered("d2", "slot d")))
+    original = getattr(place, name)
+
+    def die(*arguments: Any) -> Any:
+        if not before:
+            original(*arguments)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, name, die)
+        with pytest.raises(Killed):
+            publish_corpus(corpus, catalog, "run-2", "0")
+    # Readers see the old snapshot or the new one, whole.
+    seen = snapshots.latest(corpus)
+    assert seen is not None
+    assert snapshots.verify_files(corpus, seen) == []
+    assert len(units_of(corpus, seen)) == 3
+
+    publish_corpus(corpus, catalog, "run-3", "0")
+    final = snapshots.latest(corpus)
+    assert final is not None
+    assert final.number == 2
+    assert units_of(corpus, final) == shas(make, "a2", "b", "c")
+    assert snapshots.verify_files(corpus, final) == []
+    assert [record.number for record in catalog.snapshots()] == [1, 2]
+    assert publish_corpus(corpus, catalog, "run-4", "0") is None
+
+
+def test_killed_between_shard_and_commit_the_work_is_done_again_and_published_once(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    write(make.done("a"))  # and the driver dies
+    assert catalog.ended_units([make.sha("a")]) == {}
+    assert publish_corpus(corpus, catalog, "run-1", "0") is None
+    catalog.commit("run-2", write(make.done("a"), make.done("b")))
+    manifest = publish_corpus(corpus, catalog, "run-2", "0")
+    assert manifest is not None
+    assert units_of(corpus, manifest) == shas(make, "a", "b")
+
+
+def test_killed_within_a_commit_nothing_of_it_is_known(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise Killed
+
+    written = write(make.done("a"), make.filtered("b"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "_assign", die)
+        with pytest.raises(Killed):
+            catalog.commit("run-1", written)
+    assert catalog.ended_units([make.sha("a"), make.sha("b")]) == {}
+    assert catalog.rejects(run="run-1") == []
+    assert catalog.commit("run-2", written).done == 1
+
+
+def test_a_lost_race_ends_in_the_next_number_with_all_rows(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.commit("run-1", write(make.done("a")))
+    original = snapshots.publish
+    raced = []
+
+    def overtaken(corpus: Corpus, manifest: Manifest) -> None:
+        if not raced:
+            raced.append(manifest.number)
+            original(corpus, manifest.model_copy(update={"run": "the other", "shards": ()}))
+        original(corpus, manifest)
+
+    monkeypatch.setattr(snapshots, "publish", overtaken)
+    manifest = publish_corpus(corpus, catalog, "run-1", "0")
+    assert manifest is not None
+    assert (manifest.number, manifest.parent) == (2, 1)
+    assert units_of(corpus, manifest) == shas(make, "a")
+    assert [record.number for record in catalog.snapshots()] == [1, 2]
+
+
+def test_a_number_once_used_is_not_used_again(corpus: Corpus, catalog: Catalog, write: Write, make: Any) -> None:
+    catalog.commit("run-1", write(make.done("a")))
+    publish_corpus(corpus, catalog, "run-1", "0")
+    corpus.location.remove("snapshots/000001.json")
+    manifest = publish_corpus(corpus, catalog, "run-2", "0")
+    assert manifest is not None
+    assert (manifest.number, manifest.parent) == (2, None)
