@@ -86,14 +86,15 @@ def _cpus() -> Finding:
 
 
 def _memory() -> Finding:
-    import psutil
+    import os
 
-    memory = psutil.virtual_memory()
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _cgroup_limit()
-    total = min(memory.total, limit) if limit else memory.total
-    enough = total >= _MEMORY
-    remedy = "" if enough else f"Give it {_gib(_MEMORY)} or more"
-    return Finding("memory", "ok" if enough else "missing", f"{_gib(total)}, {_gib(memory.available)} free", remedy)
+    usable = min(total, limit) if limit else total
+    enough = usable >= _MEMORY
+    return Finding(
+        "memory", "ok" if enough else "missing", _gib(usable), "" if enough else f"Give it {_gib(_MEMORY)} or more"
+    )
 
 
 def _cgroup_limit() -> int | None:
@@ -155,16 +156,16 @@ def _decoding() -> Finding:
     import numpy as np
 
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="gif") as container:
-        stream = container.add_stream("gif", rate=5)
+    with av.open(buffer, "w", format="gif") as writer:
+        stream = writer.add_stream("gif", rate=5)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "rgb8"
         for shade in (0, 255):
             frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), shade, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode())
     buffer.seek(0)
-    with av.open(buffer) as container:
-        frames = sum(1 for _ in container.decode(video=0))
+    with av.open(buffer, "r") as container:
+        frames = len(list(container.decode(video=0)))
     right = frames == 2
     return Finding(
         "decoding", "ok" if right else "missing", f"{frames} of 2 frames", "" if right else "Install av from its wheel"

@@ -1,0 +1,5 @@
+"""`python -m dataclaw`."""
+
+from dataclaw.main import main
+
+main()
