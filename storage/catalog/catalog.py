@@ -459,9 +459,16 @@ class Catalog:
 
     def _enter(self, corpus: Corpus) -> None:
         query = select(CorpusRow.name).where(CorpusRow.id == corpus.id)
-        if self._read(lambda session: session.scalar(query)) is None:
-            row = CorpusRow(id=corpus.id, name=corpus.name, created=datetime.now(UTC))
-            self._transact(lambda session: session.merge(row))
+        if self._read(lambda session: session.scalar(query)) is not None:
+            return
+        row = {"id": corpus.id, "name": corpus.name, "created": datetime.now(UTC)}
+        try:
+            with Session(self._engine.execution_options(**WRITE)) as session, session.begin():
+                session.execute(insert(CorpusRow), [row])
+        except IntegrityError:
+            return  # another process entered it at this moment
+        except SQLAlchemyError as error:
+            raise catalog_error(self._engine, error) from error
 
     def _commit(self, session: Session, run_id: str, written: Sequence[Written]) -> Committed:
         before = {
@@ -581,19 +588,15 @@ class Catalog:
             raise catalog_error(self._engine, error) from error
 
     def _transact(self, work: Callable[[Session], T]) -> T:
-        """One transaction. Where another process inserted the same key between our select and our insert, it is done
-        again and finds the key: what was there first counts."""
-        attempts = 3
-        while True:
-            attempts -= 1
-            try:
-                with Session(self._engine.execution_options(**WRITE)) as session, session.begin():
-                    return work(session)
-            except IntegrityError as error:
-                if not attempts:
-                    raise catalog_error(self._engine, error) from error
-            except SQLAlchemyError as error:
-                raise catalog_error(self._engine, error) from error
+        """One transaction that writes. Those of one corpus follow one another: SQLite's write lock sees to it, and a
+        lock on the corpus where many write at once; so what was selected still holds when it is acted on."""
+        corpus = select(CorpusRow.id).where(CorpusRow.id == self._corpus).with_for_update()
+        try:
+            with Session(self._engine.execution_options(**WRITE)) as session, session.begin():
+                session.execute(corpus)
+                return work(session)
+        except SQLAlchemyError as error:
+            raise catalog_error(self._engine, error) from error
 
 
 def _chunks(values: Iterable[T]) -> Iterator[list[T]]:

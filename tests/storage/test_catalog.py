@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from storage.anchors import Settled
 from storage.catalog import engine as engines
 from storage.catalog.catalog import Catalog
 from storage.catalog.models import Base
+from storage.catalog.records import Committed
 from storage.corpus import Corpus
 
 MIGRATIONS = Path(engines.__file__).parents[1] / "migrations"
@@ -391,6 +393,22 @@ def test_processes_may_open_a_new_catalog_and_write_to_it_at_once(url: str, corp
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     with Catalog.open(url, corpus) as catalog:
         assert len(catalog.runs(limit=100)) == 60
+
+
+def test_processes_that_did_the_same_work_commit_it_once(url: str, corpus: Corpus, write: Write, make: Any) -> None:
+    units = [str(number) for number in range(30)]
+    batches = [write(*map(make.done, order)) for order in (units, units[::-1], sorted(units))]
+
+    def commit(number: int) -> Committed:
+        with Catalog.open(url, corpus) as catalog:
+            return catalog.commit(f"run-{number}", batches[number])
+
+    with ThreadPoolExecutor(3) as pool:
+        counts = list(pool.map(commit, range(3)))
+    assert sum(count.done for count in counts) == 30
+    assert sum(count.known for count in counts) == 60
+    with Catalog.open(url, corpus) as catalog:
+        assert catalog.statistics().rows == 30
 
 
 def test_a_catalog_of_a_newer_version_is_not_touched(url: str, catalog: Catalog, corpus: Corpus) -> None:
