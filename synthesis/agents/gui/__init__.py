@@ -1,0 +1,1 @@
+"""How screen recordings and event logs become trajectories: timelines, steps, the order of fragments."""
