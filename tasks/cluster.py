@@ -20,15 +20,7 @@ def cluster(address: str | None) -> Iterator[int]:
     """Connects to a cluster, or starts one here and takes it down again. Yields its number of CPUs."""
     ours = not ray.is_initialized()
     if ours:
-        # Workers of a local cluster are to find the same packages as this process, wherever it was started.
-        local = {} if address else {"num_cpus": os.cpu_count(), "object_store_memory": _OBJECT_STORE}
-        ray.init(
-            address=address or "local",
-            include_dashboard=False if not address else None,
-            logging_level=logging.WARNING,
-            log_to_driver=True,
-            **local,
-        )
+        _connect(address)
     for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
         logging.getLogger(name).setLevel(logging.WARNING)
     DataContext.get_current().enable_progress_bars = False
@@ -37,3 +29,18 @@ def cluster(address: str | None) -> Iterator[int]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    if address:
+        ray.init(address=address, logging_level=logging.WARNING)
+    else:
+        # Ray's core prints its notes for developers to the terminal as errors; real failures reach us as exceptions.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            object_store_memory=_OBJECT_STORE,
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+        )

@@ -13,9 +13,9 @@ from prefect.cache_policies import NO_CACHE
 from schemas.errors import InputError, Problem
 from schemas.outcome import InputOutcome, Outcome
 from schemas.recipe import Recipe, SourceSpec
-from schemas.stream import Stream
+from schemas.stream import Stream, StreamPart
 from sources.base import Candidate
-from sources.discovery import discover, file_fingerprint, hash_parts, probe, stream_sha256
+from sources.discovery import discover, fingerprint, hash_parts, probe, stream_sha256
 from storage.catalog.catalog import Catalog
 from tasks.run import Run
 
@@ -85,19 +85,19 @@ def _identify(
     candidates = [item for item in chunk if isinstance(item, Candidate)]
     files = catalog.known_files({uri for candidate in candidates for _, uri in candidate.parts})
 
-    def hashed(candidate: Candidate) -> tuple[Candidate, tuple, str] | Problem:
+    def hashed(candidate: Candidate) -> _Read | Problem:
         try:
-            parts = hash_parts(candidate, files)
+            prints = tuple(fingerprint(uri) for _, uri in candidate.parts)
+            return _Read(candidate, hash_parts(candidate, files), prints)
         except InputError as error:
             return error.problem
-        return candidate, parts, stream_sha256(parts, candidate.selector)
 
     with ThreadPoolExecutor(_READERS) as pool:
         identities = {
             id(candidate): result for candidate, result in zip(candidates, pool.map(hashed, candidates), strict=True)
         }
         read = [result for result in identities.values() if not isinstance(result, Problem)]
-        known = catalog.known_streams({sha256 for _, _, sha256 in read})
+        known = catalog.known_streams({result.sha256 for result in read})
 
         def probed(item: Candidate | Problem) -> Stream | Problem:
             if isinstance(item, Problem):
@@ -105,31 +105,45 @@ def _identify(
             result = identities[id(item)]
             if isinstance(result, Problem):
                 return result
-            candidate, parts, sha256 = result
-            if sha256 in known:
-                # The content is known; where it lies, what it is called and what it is for may be new.
-                seen = known[sha256]
-                return seen.model_copy(
-                    update={
-                        "uri": candidate.uri,
-                        "name": candidate.name,
-                        "parts": parts,
-                        "domain": source.domain or seen.domain,
-                    }
-                )
+            if result.sha256 in known:
+                return _seen_again(known[result.sha256], result, source)
             try:
-                return probe(candidate, parts, source.domain, recipe.sampling.max_pixels)
+                return probe(result.candidate, result.parts, source.domain, recipe.sampling.max_pixels)
             except InputError as error:
                 return error.problem
 
         results = list(pool.map(probed, chunk))
     catalog.record_files(
-        [
-            (part.uri, file_fingerprint(part.uri), part.sha256, part.size)
-            for _, parts, _ in read
-            for part in parts
-            if part.uri not in files
-        ]
+        (part.uri, print_, part.sha256, part.size)
+        for result in read
+        for part, print_ in zip(result.parts, result.fingerprints, strict=True)
+        if files.get(part.uri) != (print_, part.sha256, part.size)
     )
     catalog.record_streams([item for item in results if isinstance(item, Stream)], run)
     return results
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A candidate whose files have been hashed. Fingerprints were taken before: a file that changes meanwhile is read
+    again by the next run."""
+
+    candidate: Candidate
+    parts: tuple[StreamPart, ...]
+    fingerprints: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        return stream_sha256(self.parts, self.candidate.selector)
+
+
+def _seen_again(stream: Stream, read: _Read, source: SourceSpec) -> Stream:
+    """A stream whose content is known. Where it lies, what it is called and what it is for may be new."""
+    return stream.model_copy(
+        update={
+            "uri": read.candidate.uri,
+            "name": read.candidate.name,
+            "parts": read.parts,
+            "domain": source.domain or stream.domain,
+        }
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import av
 from prefect import task
@@ -43,7 +43,7 @@ def preflight(recipe: Recipe) -> None:
 
 def check_names(recipe: Recipe) -> Iterable[Problem]:
     """Every expert, reader and backend that the recipe names is known. Loads no model."""
-    lookups = [(expert_class, spec.name) for spec in recipe.experts or ()]
+    lookups: list[tuple[Callable[[str], object], str]] = [(expert_class, spec.name) for spec in recipe.experts or ()]
     lookups += [(reader, source.format) for source in recipe.sources if source.format]
     lookups += [(backend_class, recipe.synthesis.backend)]
     for look_up, name in lookups:

@@ -70,10 +70,10 @@ def input_outcomes(found: Discovery, plan: Plan, done: Tailored) -> list[InputOu
     """The end of every input. A stream is done when any of its units is, failed when it could not be read or a unit
     broke, and filtered otherwise; units of earlier runs count as they ended then."""
     ends: dict[str, list[tuple[Outcome, str]]] = {}
-    for unit, streams in plan.streams_of.items():
+    for unit, members in plan.streams_of.items():
         known = plan.ended.get(unit)
-        end = (known.outcome, known.reason) if known else done.ended.get(unit)
-        for sha256 in streams if end else ():
+        end = (known.outcome, known.reason) if known else done.ended[unit]
+        for sha256 in members:
             ends.setdefault(sha256, []).append(end)
     unsuited = {item.sha256 for item in plan.unsuited}
     outcomes = [*found.ended, *plan.unsuited]

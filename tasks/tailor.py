@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
+from uuid import UUID
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -121,7 +123,7 @@ class _Progress:
     def __init__(self, total: int) -> None:
         self._total = max(1, total)
         self._last = time.monotonic()
-        self._artifact = create_progress_artifact(progress=0.0, description=f"{total} units of work")
+        self._artifact = cast(UUID, create_progress_artifact(progress=0.0, description=f"{total} units of work"))
         self._log = get_run_logger()
 
     def show(self, done: Tailored) -> None:
