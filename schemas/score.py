@@ -54,6 +54,8 @@ class Claim(Contract):
     items: tuple[float, ...] = ()
     streams: tuple[Sha256, ...] = ()
     count: int | None = None
+    whole: bool = False
+    """t0..t1 is all of the anchor, also where t0 == t1: a span shrunk to a moment inside it is another span."""
 
 
 class Support(Contract):

@@ -98,10 +98,10 @@ class _Question:
         kinds = kinds_of(event["description"])
         span = {"t0": event["t0"], "t1": event["t1"]}
         if event["quote"] is None:
-            yield self._claim(at, ClaimKind.TIME, kinds=kinds, **span)
+            yield self._claim(at, ClaimKind.TIME, kinds=kinds, whole=True, **span)
         else:
             kinds = kinds or _TEXT
-            yield self._claim(at, ClaimKind.TIME, kinds=kinds, text=event["quote"], **span)
+            yield self._claim(at, ClaimKind.TIME, kinds=kinds, text=event["quote"], whole=True, **span)
             yield self._claim(f"{at}/quote", ClaimKind.QUOTE, kinds=kinds, text=event["quote"], **span)
         for reference in named(event["description"]):
             yield self._names(reference, event, f"{at}/description")
@@ -110,8 +110,19 @@ class _Question:
     def _asked(self) -> Iterator[Claim]:
         """What a question names is among its events."""
         text, at = self.question["question"], "/question"
-        for reference in named(text):
-            event = next((event for event in self.events if _is(reference, event)), None)
+        references = named(text)
+        wanted = self._asked_for()
+        if wanted is None:
+            pairs = [(reference, self._meant(reference)) for reference in references]
+            if self.type == QuestionType.ORDERING:
+                # Each is named: an order of things one of which is named twice is none.
+                left = [event for event in self.events if not any(event is meant for _, meant in pairs)]
+                yield from (
+                    self._missing(Reference(quote=event["quote"] or event["description"]), at) for event in left
+                )
+        else:
+            pairs = [(reference, wanted[i] if i < len(wanted) else None) for i, reference in enumerate(references)]
+        for reference, event in pairs:
             yield self._missing(reference, at) if event is None else self._names(reference, event, at)
         for noun in only(text):
             yield self._claim(at, ClaimKind.COUNT, kinds=noun.kinds, count=1)
@@ -163,6 +174,19 @@ class _Question:
             same = sum(kinds_of(event["description"]) == kinds for event in self.events[:-1])
             window = {"t0": first["t0"], "t1": last["t0"]}
             yield self._claim("/events", ClaimKind.COUNT, kinds=kinds, count=same, **window)
+
+    def _asked_for(self) -> list[Any] | None:
+        """The events that a question names, in its order; None when any of its events will do, in any order."""
+        if self.type == QuestionType.LOCALISATION:
+            return list(self.events[:1])
+        if self.type == QuestionType.STATE_CHANGE and len(self.events) > 2:
+            return list(self.events[1:-1])
+        if self.type == QuestionType.MULTI_EVENT and "between" in self.question["question"].lower():
+            return [self.events[0], self.events[-1]]
+        return None
+
+    def _meant(self, reference: Reference) -> Any | None:
+        return next((event for event in self.events if _is(reference, event)), None)
 
     def _wanted(self) -> list[Any]:
         """The events that an answer names."""

@@ -203,10 +203,10 @@ def _text_claims(block: Any, at: str, stream: str | None) -> Iterator[Claim]:
 
 def quote_claims(quote: Any, at: str, stream: str | None, kinds: Sequence[str]) -> Iterator[Claim]:
     """A quote's words stand in its span, and its span is that of these words."""
-    for kind, path in ((ClaimKind.QUOTE, f"{at}/text"), (ClaimKind.TIME, at)):
-        yield Claim(
-            path=path, kind=kind, stream=stream, t0=quote["t0"], t1=quote["t1"], text=quote["text"], kinds=tuple(kinds)
-        )
+    span = {"t0": quote["t0"], "t1": quote["t1"]}
+    text = {"text": quote["text"], "kinds": tuple(kinds)}
+    yield Claim(path=f"{at}/text", kind=ClaimKind.QUOTE, stream=stream, **span, **text)
+    yield Claim(path=at, kind=ClaimKind.TIME, stream=stream, whole=True, **span, **text)
 
 
 def order_of_words(

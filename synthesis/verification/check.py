@@ -162,7 +162,7 @@ def _time(claim: Claim, index: AnchorIndex) -> Support:
     what = _what(claim)
     if claim.t1 is None:
         reason = f"no {what} begins or ends at {_seconds(claim.t0)}"
-    elif claim.t1 == claim.t0:
+    elif claim.t1 == claim.t0 and not claim.whole:
         reason = f"no {what} at {_seconds(claim.t0)}"
     else:
         reason = f"no {what} from {_seconds(claim.t0)} to {_seconds(claim.t1)}"
@@ -179,7 +179,7 @@ def _times(claim: Claim, index: AnchorIndex) -> Iterator[tuple[tuple[float, ...]
     for series in index.series(claim.stream, claim.kinds):
         if t1 is None:
             positions = series.beginning(t0 - reach, t0 + reach) + series.ending(t0 - reach, t0 + reach)
-        elif t1 == t0:
+        elif t1 == t0 and not claim.whole:
             positions = series.overlapping(t0 - reach, t0 + reach)
         else:
             positions = series.beginning(t0 - reach, t0 + reach)
@@ -189,7 +189,7 @@ def _times(claim: Claim, index: AnchorIndex) -> Iterator[tuple[tuple[float, ...]
                 continue
             if t1 is None:
                 yield (min(abs(anchor.t0 - t0), abs(anchor.t1 - t0)), anchor.t1 - anchor.t0), position
-            elif t1 == t0:
+            elif t1 == t0 and not claim.whole:
                 outside = max(anchor.t0 - t0, t0 - anchor.t1, 0.0)
                 yield (outside, anchor.t1 - anchor.t0), position
             elif abs(anchor.t1 - t1) <= reach:

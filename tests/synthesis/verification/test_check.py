@@ -58,6 +58,8 @@ def verdict(kind: ClaimKind, **fields: object) -> Support:
         ({"t0": 9.2, "t1": 9.2, "kinds": (AnchorKind.SHOT,)}, True),
         ({"t0": 9.3, "t1": 9.3, "kinds": (AnchorKind.SHOT,)}, False),
         ({"t0": 6.1, "kinds": (AnchorKind.SHOT,)}, False),
+        ({"t0": 6.1, "t1": 6.1, "kinds": (AnchorKind.SHOT,), "whole": True}, False),
+        ({"t0": 5.1, "t1": 5.1, "kinds": (AnchorKind.CUT,), "whole": True}, True),
         ({"t0": 8.9, "kinds": (AnchorKind.SHOT,)}, True),
         ({"t0": 5.2, "t1": 5.2, "kinds": (AnchorKind.CUT,)}, True),
         ({"t0": 5.2, "t1": 5.2, "kinds": (AnchorKind.CUT,), "items": (5.1,)}, True),
