@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from experts.base import Expert, Observer
@@ -308,7 +309,8 @@ def _scrolled(before: Pixels, now: Pixels, box: Box) -> tuple[str, float, float]
 def _profile(pixels: Pixels) -> np.ndarray:
     """Each row as 24 mean values across."""
     edges = np.linspace(0, pixels.shape[1], 25).astype(int)
-    return np.stack([pixels[:, a : max(b, a + 1)].mean(axis=1) for a, b in pairwise(edges)], axis=1)
+    soft = np.asarray(cv2.blur(np.ascontiguousarray(pixels), (1, 3)))
+    return np.stack([soft[:, a : max(b, a + 1)].mean(axis=1) for a, b in pairwise(edges)], axis=1)
 
 
 def _shift(old: np.ndarray, new: np.ndarray) -> tuple[int, float] | None:
@@ -330,14 +332,15 @@ def _shift(old: np.ndarray, new: np.ndarray) -> tuple[int, float] | None:
         possible = int(here.sum())
         if possible < max(12, 0.25 * telling.sum()):
             continue
-        off = np.abs(new[first:last][here] - old[first + step : last + step][here]).max(axis=1)
-        scores[step] = (float((off < 9).mean()), possible)
+        # A floating button or a line that falls between two rows of the thumbnail spoils a few of the columns.
+        off = np.abs(new[first:last][here] - old[first + step : last + step][here])
+        scores[step] = (float((np.partition(off, -5, axis=1)[:, -5] < 9).mean()), possible)
     if not scores:
         return None
     best = max(scores, key=lambda step: (round(scores[step][0], 2), scores[step][1]))
     share = scores[best][0]
     others = [score for step, (score, _) in scores.items() if abs(step - best) > 8]
-    if share < 0.6 or (others and max(others) > 0.7 * share):
+    if share < 0.45 or (others and max(others) > 0.6 * share):
         return None
     return best, min(0.95, share)
 

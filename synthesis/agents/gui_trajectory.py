@@ -16,7 +16,7 @@ from schemas.outputs.gui_trajectory import ActionType, GuiTrajectory, LinkBasis,
 from schemas.score import Claim, ClaimKind, Support
 from schemas.stream import Domain, Stream
 from synthesis.agents.gui.fragments import ALIKE, Fragment, Ordering, order_fragments
-from synthesis.agents.gui.steps import Told, drawn_in_thousandths, headline, steps_of
+from synthesis.agents.gui.steps import TYPED_WITHIN, Told, drawn_in_thousandths, headline, steps_of
 from synthesis.agents.gui.timeline import INPUTS, MARKS, Timeline, folded
 from synthesis.agents.passages import spread
 from synthesis.base import Agent, Evidence
@@ -189,8 +189,7 @@ class _Claims:
 
     def __init__(self, output: Any, streams: Sequence[Stream]) -> None:
         self.output = output
-        self.known = {stream.name: stream.sha256 for stream in streams}
-        self.durations = {stream.name: stream.duration for stream in streams}
+        self.known: dict[str, str] = {stream.name: stream.sha256 for stream in streams}
         self.found: list[Claim] = []
 
     def all(self) -> list[Claim]:
@@ -306,9 +305,10 @@ class _Claims:
             )
         if text:
             kinds = (AnchorKind.HOTKEY,) if kind is ActionType.HOTKEY else (AnchorKind.TYPING, AnchorKind.SCREEN_TEXT)
+            end = acted + (TYPED_WITHIN if kind is ActionType.TYPE else 0.0)
             for line in str(text).split("\n"):
                 self._add(
-                    f"{path}/action/text", ClaimKind.QUOTE, stream=stream, t0=acted, t1=acted, text=line, kinds=kinds
+                    f"{path}/action/text", ClaimKind.QUOTE, stream=stream, t0=acted, t1=end, text=line, kinds=kinds
                 )
         self._places(path, step, stream, observed, acted, kind)
         self.found += claims_in(
@@ -318,18 +318,21 @@ class _Claims:
     def _places(
         self, path: str, step: dict[str, Any], stream: str, observed: float, acted: float, kind: ActionType
     ) -> None:
-        action, target = step["action"], step.get("target") or {}
+        action: dict[str, Any] = step["action"]
+        target: dict[str, Any] = step.get("target") or {}
         name, box = target.get("text"), target.get("box")
         # A line that ends with the frame before the action still has to share time with the window.
         window: dict[str, Any] = {"stream": stream, "t0": max(0.0, observed - _MARGIN), "t1": acted + _MARGIN}
         if name:
             self._add(f"{path}/target/text", ClaimKind.QUOTE, text=name, kinds=_TARGETS, **window)
         if box:
-            self._add(f"{path}/target/box", ClaimKind.BOX, box=Box(**box), text=name, kinds=_TARGETS, **window)
+            self._add(
+                f"{path}/target/box", ClaimKind.BOX, box=Box.model_validate(box), text=name, kinds=_TARGETS, **window
+            )
         for end in ("point", "end_point"):
             if action.get(end):
-                point = Point(**action[end])
-                inside = bool(box) and Box(**box).contains(point)
+                point = Point.model_validate(action[end])
+                inside = bool(box) and Box.model_validate(box).contains(point)
                 # A point lies where the pointer or mark was, or in the box of what it was meant for.
                 marked = kind is ActionType.TAP and inside
                 self._add(

@@ -348,7 +348,11 @@ class _Evidence:
         found.sort(key=lambda item: (-item[0], item[1].before))
         # Many lines of one screen say the same thing over and over: each further one adds less.
         tie.bond += sum(weight * 0.5**rank for rank, (weight, _) in enumerate(found[:6]))
-        tie.facts += [fact for weight, fact in found[:2] if weight >= 0.3]
+        told: dict[str, LinkFact] = {}
+        for weight, fact in found:
+            if weight >= 0.3 and len(told) < 2:
+                told.setdefault(folded(fact.before), fact)
+        tie.facts += told.values()
 
     def _rarity(self, key: str) -> float:
         """How much a shared line tells: long ones more, and none that every fragment has when some are foreign."""

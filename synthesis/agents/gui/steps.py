@@ -26,6 +26,8 @@ _SAMPLING = 0.1
 # Presses at one place so soon after another ask for the same thing.
 _REPEAT_SECONDS, _REPEAT_DISTANCE = 4.0, 0.012
 _STOP_SECONDS = 3.0
+TYPED_WITHIN = 1.5
+"""Seconds after a text was typed within which it must be legible."""
 # A change without a known cause counts as a step only when it is more than a detail.
 _NAVIGATION_SHARE = 0.15
 _THOUSAND = 1000
@@ -222,7 +224,7 @@ def _directed(one: Point, other: Point, direction: str) -> tuple[Point, Point]:
 
 
 def _typed_step(timeline: Timeline, screen: Screen, following: Screen, typed: Sequence[FactualAnchor]) -> Step:
-    text = "\n".join(line.content for line in typed)
+    text = "\n".join(_better_reading(timeline, line) for line in typed)
     place = replaced_line(typed[0], screen)
     return Step(
         index=0,
@@ -231,9 +233,20 @@ def _typed_step(timeline: Timeline, screen: Screen, following: Screen, typed: Se
         action_time=following.t0,
         action=Action(type=ActionType.TYPE, text=text),
         target=Target(text=place.content, box=place.box) if place is not None else None,
-        reason=f"The text {quoted(typed[0].content)} goes into the field"
+        reason=f"The text {quoted(text.split(chr(10))[0])} goes into the field"
         + (f" that shows {quoted(place.content)}." if place is not None else "."),
     )
+
+
+def _better_reading(timeline: Timeline, typed: FactualAnchor) -> str:
+    """A typed line as it is read shortly after without an icon that was glued to its front."""
+    key = folded(typed.content)
+    for line in timeline.lines:
+        other = folded(line.content)
+        glued = other and key.endswith(other) and 0 < len(key) - len(other) <= 2
+        if glued and typed.t0 < line.t0 <= typed.t0 + TYPED_WITHIN:
+            return line.content
+    return typed.content
 
 
 def _scroll_step(timeline: Timeline, screen: Screen, scroll: FactualAnchor) -> Step:
@@ -374,7 +387,8 @@ def line_at(
         distance = (right**2 + (down + 1.5 * up) ** 2) ** 0.5
         if distance > (0.01 if exact else reach):
             continue
-        if not exact and distance > 0.02 and len(folded(line.content)) == 0:
+        # A single letter is an icon misread more often than a key.
+        if not exact and not folded(line.content) and (distance > 0.02 or len(line.content) < 2):
             continue
         if best is None or distance < best[0]:
             best = (distance, line)
@@ -480,6 +494,12 @@ def headline(lines: Sequence[FactualAnchor], before: Sequence[FactualAnchor], ne
     return best[1] if best is not None else None
 
 
+def _shown_at(timeline: Timeline, time: float) -> list[FactualAnchor]:
+    """The lines of the screen that a change at a time brought."""
+    screen = next((s for s in timeline.screens if s.t0 - 0.01 <= time <= s.t1 + 0.01), None)
+    return list(screen.lines) if screen is not None else []
+
+
 _VERBS = {
     ActionType.TAP: ("Tapping", "The tap"),
     ActionType.CLICK: ("Clicking", "The click"),
@@ -496,8 +516,7 @@ def _reason(
     timeline: Timeline, kind: ActionType, target: Target | None, action: Action, observed: float, shown: float
 ) -> str:
     before = timeline.lines_at(observed)
-    # What a change brings can be read once it has come to rest.
-    after = [line for line in timeline.lines if shown - 0.01 <= line.t0 <= shown + 1.01]
+    after = _shown_at(timeline, shown)
     name = target.text if target is not None and target.text else ""
     found = headline(after, before, name)
     if kind is ActionType.NAVIGATE:

@@ -155,12 +155,18 @@ def keyboard_top(lines: Sequence[FactualAnchor]) -> float | None:
 
 
 def same_place(one: FactualAnchor, other: FactualAnchor) -> bool:
-    """Whether two lines begin at the same place and stand at the same height."""
+    """Whether two lines begin near one another and stand at the same height."""
     if one.box is None or other.box is None:
         return False
     top, bottom = max(one.box.y0, other.box.y0), min(one.box.y1, other.box.y1)
     least = min(one.box.y1 - one.box.y0, other.box.y1 - other.box.y0)
-    return bottom - top >= 0.5 * least and abs(one.box.x0 - other.box.x0) <= 0.06
+    level = bottom - top >= 0.5 * least
+    # An icon beside the text may be read with it, or not.
+    return (
+        level
+        and abs(one.box.x0 - other.box.x0) <= 0.12
+        and min(one.box.x1, other.box.x1) > max(one.box.x0, other.box.x0)
+    )
 
 
 def _overlap(anchor: FactualAnchor, state: FactualAnchor) -> bool:
