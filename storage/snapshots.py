@@ -81,11 +81,12 @@ def load(corpus: Corpus, number: int) -> Manifest:
 def dataset(corpus: Corpus, manifest: Manifest) -> pads.Dataset:
     """The rows of a snapshot as an Arrow dataset, for projections, filters and scans."""
     paths = [corpus.location.path(shard.path) for shard in manifest.shards]
+    fs = corpus.location.fs
     return pads.FileSystemDataset.from_paths(
         paths,
         schema=SHARD_SCHEMA,
         format=pads.ParquetFileFormat(),
-        filesystem=pafs.PyFileSystem(pafs.FSSpecHandler(corpus.location.fs)),
+        filesystem=pafs.LocalFileSystem() if corpus.location.is_local else pafs.PyFileSystem(pafs.FSSpecHandler(fs)),
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
+import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from schemas.errors import CorpusError, UsageError
+from storage.location import Location
 
 HEAD = "0001"
 """The newest revision under storage/migrations."""
@@ -47,6 +52,7 @@ def migrate(engine: Engine) -> None:
         CorpusError: the catalog was written by a newer DataClaw.
         SQLAlchemyError: the database cannot be opened or changed.
     """
+    _create_sqlite(engine)
     with engine.connect() as connection:
         if _revision(connection) == HEAD:
             return
@@ -98,11 +104,34 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def _create_sqlite(engine: Engine) -> None:
+    """Makes a SQLite file in WAL mode, in which readers and a writer do not wait for each other.
+
+    The mode is kept in the file. To change it later fails when another process has the file open, whatever the busy
+    timeout, so the file appears in that mode from the start.
+    """
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path or path.startswith((":memory:", "file:")):
+        return
+    folder, name = os.path.split(os.path.abspath(path))
+    if os.path.exists(path) or not os.path.isdir(folder):
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        empty = os.path.join(scratch, "empty.db")
+        with closing(sqlite3.connect(empty)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        data = Path(empty).read_bytes()
+    try:
+        Location.of(folder).create(name, data)
+    except FileExistsError:
+        return  # another process made it at this moment
+
+
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # Python's own transaction control begins too late (not before reads and schema changes); _begin_sqlite does it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

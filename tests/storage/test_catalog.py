@@ -387,12 +387,12 @@ with Catalog.open(sys.argv[1], corpus) as catalog:
 def test_processes_may_open_a_new_catalog_and_write_to_it_at_once(url: str, corpus: Corpus) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", OPEN, url, corpus.uri, name], stderr=subprocess.PIPE, text=True)
-        for name in "abc"
+        for name in "abcd"
     ]
     errors = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    assert [process.returncode for process in processes] == [0] * 4, errors
     with Catalog.open(url, corpus) as catalog:
-        assert len(catalog.runs(limit=100)) == 60
+        assert len(catalog.runs(limit=100)) == 80
 
 
 def test_processes_that_did_the_same_work_commit_it_once(url: str, corpus: Corpus, write: Write, make: Any) -> None:
