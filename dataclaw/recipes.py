@@ -35,7 +35,7 @@ def domain_named(name: str | None) -> Domain | None:
     try:
         return Domain(name)
     except ValueError:
-        raise unknown_name("domain", name, list(Domain), "--domain") from None
+        raise unknown_name("domain", name, [item.value for item in Domain], "--domain") from None
 
 
 def from_arguments(
@@ -153,7 +153,7 @@ def _pattern_words(value: Any) -> str:
 
 
 def _place(location: Iterable[int | str]) -> str:
-    """`sources` → 0 → `uri` as `sources[1].uri`: people count from one... and YAML lists have no numbers at all."""
+    """A place as people find it in a YAML file: `sources (number 1).uri`, since its lists carry no numbers."""
     text = ""
     for part in location:
         if isinstance(part, int):

@@ -61,6 +61,12 @@ class Frames:
         )
         return Figure(found.name, time, image, marks, caption)
 
+    def all(self) -> list[Figure]:
+        """Every frame the row holds, in the order of time."""
+        names = {stream.sha256: stream.name for stream in self._streams}
+        items = sorted(self._images.items(), key=lambda item: item[0][1])
+        return [Figure(names.get(sha256, "?"), time, image) for (sha256, time), image in items]
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -69,6 +75,8 @@ class Rendered:
     template: str
     view: dict[str, Any]
     marks: dict[tuple[str | None, float], Marks]
+    shows_frames: bool = True
+    """The frames stand inside the output already."""
 
 
 def rendered(task_type: str, output: str, frames: Frames) -> Rendered:
@@ -80,7 +88,7 @@ def rendered(task_type: str, output: str, frames: Frames) -> Rendered:
             return render(model.model_validate_json(output), frames)
         except ValidationError:
             pass  # the user's own schema under a known task type
-    return Rendered("output_json.html", {"json": pretty(output)}, {})
+    return Rendered("output_json.html", {"json": pretty(output)}, {}, shows_frames=False)
 
 
 def pretty(output: str) -> str:
@@ -107,7 +115,7 @@ def _tutorial(output: Tutorial, frames: Frames) -> Rendered:
 
 
 def _temporal_qa(output: TemporalQA, frames: Frames) -> Rendered:
-    return Rendered("output_temporal_qa.html", {"questions": output.questions}, {})
+    return Rendered("output_temporal_qa.html", {"questions": output.questions}, {}, shows_frames=False)
 
 
 def _gui_trajectory(output: GuiTrajectory, frames: Frames) -> Rendered:
@@ -146,11 +154,7 @@ def _words(step: Step) -> str:
 
 
 def _fault_recovery(output: FaultRecovery, frames: Frames) -> Rendered:
-    times = [output.recall_time, output.span.t0, output.span.t1]
-    figures = [frames.figure(None, time) for time in dict.fromkeys(times)]
-    return Rendered(
-        "output_fault_recovery.html", {"output": output, "figures": [f for f in figures if f.image is not None]}, {}
-    )
+    return Rendered("output_fault_recovery.html", {"output": output, "figures": frames.all()}, {})
 
 
 def _image_editing(output: ImageEditing, frames: Frames) -> Rendered:

@@ -349,7 +349,8 @@ def fault_recovery() -> Triplet:
     }
     return triplet(
         "fault_recovery",
-        "This is a robot manipulation video. Help me construct embodied decision and world-model training data from it.",
+        "This is a robot manipulation video. Help me construct embodied decision and "
+        "world-model training data from it.",
         [arm],
         anchors,
         output,
@@ -435,3 +436,8 @@ def gallery_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_corpus() -> Callable[[Path, Sequence[Triplet]], Corpus]:
     return write_corpus
+
+
+@pytest.fixture
+def every_row() -> list[Triplet]:
+    return every_kind()

@@ -1,0 +1,53 @@
+# Everything starts from a machine with Python 3.11 (or 3.12): each target makes what it needs.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= demo
+
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_LOGGING_LEVEL := ERROR
+export RAY_USAGE_STATS_ENABLED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint perf clean
+
+help: ## Show what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+demo: $(STAMP) ## Sample streams of five domains, a corpus from them, and its gallery
+	@echo "1/4  Making sample streams of five domains in $(DEMO)/streams"
+	@$(BIN)/dataclaw samples $(DEMO)/streams > /dev/null
+	@echo "2/4  Building a corpus from them as examples/demo.yaml says: a Prefect flow on Ray Data"
+	@$(BIN)/dataclaw build examples/demo.yaml
+	@echo "3/4  Recomputing every published claim from the Parquet files"
+	@$(BIN)/dataclaw verify $(DEMO)/corpus
+	@echo "4/4  Writing the gallery; open this page in a browser:"
+	@$(BIN)/dataclaw view $(DEMO)/corpus --out $(DEMO)/gallery
+
+test: lint ## Everything that must hold: lint, types, layers, all tests
+	@echo "Running all tests, the long ones included"
+	@$(BIN)/pytest
+
+lint: $(STAMP) ## Style, types and the order of the layers
+	@echo "Checking style (ruff), types (mypy) and layers (import-linter)"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+perf: $(STAMP) ## Measure: throughput, shares of stages, decode time, OCR calls, memory
+	@echo "Measuring throughput, decoding, OCR calls, orchestration and memory"
+	@$(BIN)/python tests/perf/perf.py
+
+clean: ## Remove what make demo wrote; .venv stays
+	rm -rf $(DEMO)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "DataClaw needs Python 3.11 or 3.12, and found '$(PYTHON)'. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@echo "Setting up $(VENV) with $(PYTHON): pinned packages for the CPU, no torch. The first time takes minutes."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,168 @@
+"""The command line: what every command promises, and what it does when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import dataclaw.main
+from dataclaw.main import app
+from schemas.errors import InputError
+from schemas.triplet import Triplet
+from storage.corpus import Corpus
+
+COMMANDS = ["samples", "plan", "build", "verify", "status", "runs", "rejects", "quarantine", "view", "doctor"]
+runner = CliRunner()
+
+
+def test_help_answers_in_half_a_second_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, dataclaw.main; from typer.testing import CliRunner; "
+        "assert CliRunner().invoke(dataclaw.main.app, ['--help']).exit_code == 0; "
+        "print([m for m in ('pydantic', 'pyarrow', 'ray', 'prefect', 'cv2', 'av', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "dataclaw", "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
+    done = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert done.exit_code == 0
+    assert f"Example: dataclaw {command}" in done.output
+    assert "--json" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["build", "x.mp4", "--out", "c"], ["--intent"]),
+        (["build", "x.mp4", "--out", "c", "--intent", " "], ["intent is empty"]),
+        (["build", "x.mp4", "--intent", "Make a tutorial"], ["--out"]),
+        (["build", "x.mp4", "--intent", "Make it", "--out", "c", "--domain", "guy"], ["'guy'", "Did you mean 'gui'?"]),
+        (["build", "nothere.yaml"], ["nothere.yaml", "no such recipe"]),
+        (["build", "nothere.yaml", "--out", "c"], ["--out cannot stand beside a recipe"]),
+        (["plan", "--intent", "  "], ["intent is empty"]),
+        (["plan", "--intent", "Make a tutorial", "--domain", "educaton"], ["Did you mean 'education'?"]),
+        (["build"], ["Missing argument"]),
+        (["build", "x", "--nonsense"], ["No such option"]),
+        (["nonsense"], ["No such command"]),
+    ],
+)
+def test_bad_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], words: list[str]) -> None:
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "status", "runs", "rejects", "quarantine", "view"])
+def test_a_question_about_no_corpus_fails_and_makes_none(command: str, tmp_path: Path) -> None:
+    done = runner.invoke(app, [command, str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("dataclaw: ")
+    assert "there is no corpus here" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("a\nb.mp4", "it is empty", "Remove it"), 1, r"a\nb.mp4: it is empty. Remove it"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "Permission denied"),
+        (RuntimeError("boom"), 1, "unexpected RuntimeError: boom"),
+        (KeyboardInterrupt(), 130, "run again goes on from there"),
+    ],
+)
+def test_errors_are_one_line_without_a_traceback(
+    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dataclaw.commands.build._recipe", fail)
+    done = runner.invoke(app, ["build", "x"])
+    assert done.exit_code == code
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("dataclaw.commands.build._recipe", fail)
+    monkeypatch.setenv(dataclaw.main.DEBUG, "1")
+    done = runner.invoke(app, ["build", "x"])
+    assert isinstance(done.exception, RuntimeError)
+
+
+def test_version_is_the_installed_one() -> None:
+    from importlib.metadata import version
+
+    assert runner.invoke(app, ["--version"]).stdout.strip() == version("dataclaw-factory")
+
+
+def test_doctor_finds_this_machine_fit_and_says_so_as_json() -> None:
+    done = runner.invoke(app, ["doctor", "--json"])
+    answer = json.loads(done.stdout)
+    assert answer["ok"] is (done.exit_code == 0)
+    assert {"Python", "codecs", "OCR weights", "Ray", "Prefect", "GPU"} <= {item["what"] for item in answer["findings"]}
+
+
+def test_doctor_fails_where_a_build_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    done = runner.invoke(app, ["doctor", "--folder", str(tmp_path), "--json"])
+    assert done.exit_code == 1
+    (finding,) = [item for item in json.loads(done.stdout)["findings"] if item["what"] == "write access"]
+    assert finding["state"] == "missing"
+    assert finding["remedy"]
+
+
+def test_verify_names_the_row_and_the_place_of_what_does_not_hold(gallery_corpus: Path) -> None:
+    """The rows made by hand carry verdicts that were made up: verify recomputes and says so."""
+    done = runner.invoke(app, ["verify", str(gallery_corpus), "--json"])
+    assert done.exit_code == 1
+    answer = json.loads(done.stdout)
+    assert answer["rows"] == 6
+    assert all(failure["row"] and failure["why"] for failure in answer["failures"])
+    assert any("plugin_task" in failure["why"] for failure in answer["failures"])
+
+
+def test_verify_sees_a_damaged_and_a_missing_file(
+    tmp_path: Path, make_corpus: Callable[[Path, Sequence[Triplet]], Corpus], every_row: list[Triplet]
+) -> None:
+    make_corpus(tmp_path / "c", every_row)
+    first, second = sorted((tmp_path / "c" / "data").glob("*.parquet"))
+    first.write_bytes(first.read_bytes()[:-20])
+    second.unlink()
+    done = runner.invoke(app, ["verify", str(tmp_path / "c"), "--json"])
+    assert done.exit_code == 1
+    failures = json.loads(done.stdout)["failures"]
+    for path in (first, second):
+        assert any(path.name in failure["where"] for failure in failures)
+    assert any("promises 6 rows, 0 could be read" in failure["why"] for failure in failures)
+
+
+def test_tables_in_a_pipe_are_plain_lines_and_escape_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclaw.text import print_table
+
+    print_table(["input", "why"], [["a\nb\x1b[31m", "[red]cut off[/red]"]])
+    assert capsys.readouterr().out == "input\twhy\na\\nb\\x1b[31m\t[red]cut off[/red]\n"

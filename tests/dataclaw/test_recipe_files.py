@@ -1,0 +1,86 @@
+"""Recipes from YAML and from arguments: relative paths, and errors that say where and what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataclaw.recipes import from_arguments, is_recipe_file, load
+from schemas.errors import UsageError
+
+GOOD = """
+name: demo
+corpus: ../demo/corpus
+sources:
+  - uri: ../demo/streams/gui
+    domain: gui
+  - uri: s3://bucket/raw
+intents: [Make a trajectory]
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "recipes").mkdir(exist_ok=True)
+    file = folder / "recipes" / "a.yaml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def test_relative_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    recipe = load(write(tmp_path, GOOD))
+    assert recipe.corpus == str(tmp_path / "demo" / "corpus")
+    assert [source.uri for source in recipe.sources] == [str(tmp_path / "demo/streams/gui"), "s3://bucket/raw"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD.replace("intents:", "intent:"), ["unknown key intent", "did you mean 'intents'?"]),
+        (GOOD + "sampling: {frame_rat: 2}", ["unknown key sampling.frame_rat", "did you mean 'frame_rate'?"]),
+        (GOOD.replace("domain: gui", "domain: guy"), ["sources (number 1).domain", "did you mean 'gui'?"]),
+        (GOOD.replace("domain: gui", "domian: gui"), ["unknown key sources (number 1).domian", "'domain'?"]),
+        (GOOD.replace("name: demo", ""), ["name is missing"]),
+        (GOOD.replace("Make a trajectory", "' '"), ["intents (number 1)", "must not be empty"]),
+        (GOOD.replace("name: demo", "name: My Demo"), ["'My Demo' is no name"]),
+        (GOOD + "reward: {weights: {format: 0.5}}", ["reward.weights", "must sum to 1"]),
+        (GOOD + "sampling: {frame_rate: -1}", ["sampling.frame_rate", "greater than 0"]),
+        ("name: [", ["is not YAML", "in line"]),
+        ("- a list", ["holds no recipe"]),
+        ("", ["holds no recipe"]),
+    ],
+)
+def test_a_wrong_recipe_is_told_by_place_and_word(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(write(tmp_path, text))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_told_so(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load(str(tmp_path / "a.yaml"))
+
+
+def test_arguments_make_the_same_recipe_as_a_file(tmp_path: Path) -> None:
+    recipe = from_arguments(
+        [str(tmp_path / "a b.mp4")], ["Make it"], str(tmp_path / "My Corpus 2"), rate=4.0, workers=3
+    )
+    assert recipe.name == "my_corpus_2"
+    assert recipe.sampling.frame_rate == 4.0
+    assert recipe.placement.extract_workers == 3
+    assert recipe.sources[0].uri == str(tmp_path / "a b.mp4")
+
+
+@pytest.mark.parametrize(("out", "name"), [("/data/2026", "corpus_2026"), ("s3://b/コーパス", "corpus"), ("x/", "x")])
+def test_a_corpus_of_any_name_gives_a_recipe_name(out: str, name: str) -> None:
+    assert from_arguments(["a"], ["Make it"], out).name == name
+
+
+def test_one_yaml_file_without_intent_is_a_recipe() -> None:
+    assert is_recipe_file(["a.YAML"], [])
+    assert not is_recipe_file(["a.yaml"], ["Make it"])
+    assert not is_recipe_file(["a.yaml", "b.yaml"], [])
+    assert not is_recipe_file(["a.mp4"], [])
