@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from schemas.errors import Problem
 from schemas.manifest import Manifest, Shard, Statistics
-from schemas.outcome import Outcome, RunReport, RunState, UnitOutcome
+from schemas.outcome import InputOutcome, Outcome, RunReport, RunState, UnitOutcome
 from schemas.rows import Written
 from schemas.stream import Stream
 from storage.anchors import Settled
@@ -137,7 +137,7 @@ class Catalog:
                 ended["report"] = report.model_dump(mode="json")
             session.execute(update(RunRow).where(self._of(RunRow), RunRow.id == run_id).values(**ended))
             if report is not None:
-                self._release(session, run_id, (i.uri for i in report.inputs if i.outcome is not Outcome.FAILED))
+                self._release(session, run_id, [i for i in report.inputs if i.outcome is not Outcome.FAILED])
 
         self._transact(work)
 
@@ -505,13 +505,19 @@ class Catalog:
         rows = [{"slot_key": uri_key(slot), "slot": slot, "unit": unit, "run_id": run_id} for slot, unit in slots]
         self._upsert(session, SlotRow, SlotRow.slot_key, rows)
 
-    def _release(self, session: Session, run_id: str, uris: Iterable[str]) -> None:
-        for keys in _chunks([uri_key(uri) for uri in uris]):
-            session.execute(
-                update(QuarantineRow)
-                .where(self._of(QuarantineRow), QuarantineRow.uri_key.in_(keys), QuarantineRow.released_run.is_(None))
-                .values(released_run=run_id)
-            )
+    def _release(self, session: Session, run_id: str, inputs: Sequence[InputOutcome]) -> None:
+        """By name, and by content: a file that was read under another name is no longer a problem."""
+        contents = [item.sha256 for item in inputs if item.sha256 is not None]
+        for column, values in (
+            (QuarantineRow.uri_key, [uri_key(item.uri) for item in inputs]),
+            (QuarantineRow.sha256, contents),
+        ):
+            for chunk in _chunks(values):
+                session.execute(
+                    update(QuarantineRow)
+                    .where(self._of(QuarantineRow), column.in_(chunk), QuarantineRow.released_run.is_(None))
+                    .values(released_run=run_id)
+                )
 
     def _held(self) -> ColumnElement[bool]:
         return exists().where(SlotRow.corpus_id == UnitRow.corpus_id, SlotRow.unit == UnitRow.unit)

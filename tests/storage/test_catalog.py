@@ -325,6 +325,9 @@ def test_an_input_stays_in_quarantine_until_a_run_reads_it(catalog: Catalog, mak
     assert [item.uri for item in catalog.quarantined()] == ["/raw/other"]
     catalog.quarantine("run-3", [(uri, None, PROBLEM)])
     assert len(catalog.quarantined()) == 2
+    renamed = InputOutcome(uri="/raw/renamed", sha256=make.sha("o"), outcome=Outcome.DONE)
+    catalog.end_run("run-1", RunState.COMPLETED, report("run-1", renamed))
+    assert [item.uri for item in catalog.quarantined()] == [uri]
 
 
 # Status
