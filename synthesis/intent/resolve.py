@@ -155,26 +155,23 @@ def resolve(intent: Intent, streams: Sequence[Stream]) -> list[TaskSpec]:
     asked, refused = _NEGATED.sub(" ", sentence), " ".join(_NEGATED.findall(sentence))
     readings: list[TaskSpec] = []
     misfits: list[str] = []
-    possible: list[str] = []
     for task_type in roster():
         rule = _rule(task_type)
-        misfit = _misfit(task_type, rule, domain, streams)
         named = _found(rule.names, asked)
-        if misfit is not None:
-            if named:
-                misfits.append(f"{_quoted(named)} asks for {task_type}, but {misfit}")
-            continue
-        possible.append(task_type)
         prior = rule.prior.get(domain, 0.0) if domain is not None else max(rule.prior.values(), default=0.0)
         if _found(rule.names, refused) or (not named and not prior):
             continue
-        readings.append(_spec(intent, task_type, rule, named, _found(rule.hints, asked), prior, domain, asked))
+        misfit = _misfit(task_type, rule, domain, streams)
+        if misfit is None:
+            readings.append(_spec(intent, task_type, rule, named, _found(rule.hints, asked), prior, domain, asked))
+        elif named:
+            misfits.append(f"{_quoted(named)} asks for {task_type}, but {misfit}")
     readings.sort(key=lambda spec: -spec.confidence)
-    if misfits and not any(spec.confidence >= BUILD_FROM for spec in readings):
-        raise UnsuitedError(_where(intent, streams), "; ".join(misfits), _offer(possible))
-    if not readings:
+    if not any(spec.confidence >= BUILD_FROM for spec in readings) and (misfits or not readings):
         raise UnsuitedError(
-            _where(intent, streams), f"nothing that {intent.text!r} asks for can be made of it", _offer(possible)
+            streams[0].uri if streams else intent.text,
+            "; ".join(misfits) or f"nothing that {intent.text!r} asks for can be made of it",
+            _offer(domain, streams),
         )
     return readings
 
@@ -245,11 +242,9 @@ def _quoted(words: Sequence[str]) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
-def _where(intent: Intent, streams: Sequence[Stream]) -> str:
-    return streams[0].uri if streams else intent.text
-
-
-def _offer(possible: Sequence[str]) -> str:
+def _offer(domain: Domain | None, streams: Sequence[Stream]) -> str:
+    """What can be asked of an input."""
+    possible = [name for name in roster() if _misfit(name, _rule(name), domain, streams) is None]
     order = {name: place for place, name in enumerate(BUILT_IN)}
     names = sorted(possible, key=lambda name: order.get(name, len(order)))
     return f"Possible here: {', '.join(names)}." if names else "No task type works on such input."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -66,21 +65,16 @@ def score_output(
 
 
 def parse_output(output_json: str, spec: TaskSpec, agent: Agent) -> Parsed:
-    """Validates an output under the spec's schema and, when that is the agent's own, under what JSON Schema cannot say
-    (a span or a box whose corners stand in the wrong order). The value then has its defaults filled in, so that
-    `claims` meets every field."""
+    """Validates an output under the spec's schema, then under the agent's model, which also says what JSON Schema
+    cannot (the corners of a span or a box stand in order). The value has its defaults filled in, so that `claims`
+    meets every field, whatever schema the row names."""
     parsed = parse(output_json, spec.output_schema)
-    if parsed.valid and spec.output_schema == _own_schema(type(agent)):
-        try:
-            return Parsed(value=agent.output.model_validate(parsed.value).model_dump(mode="json"))
-        except ValidationError as error:
-            return Parsed(errors=tuple(f"{pointer(*item['loc'])}: {item['msg']}" for item in error.errors()))
-    return parsed
-
-
-@cache
-def _own_schema(agent: type[Agent]) -> str:
-    return agent.output_schema()
+    if not parsed.valid:
+        return parsed
+    try:
+        return Parsed(value=agent.output.model_validate(parsed.value).model_dump(mode="json"))
+    except ValidationError as error:
+        return Parsed(errors=tuple(f"{pointer(*item['loc'])}: {item['msg']}" for item in error.errors()))
 
 
 def share_supported(score: Score) -> float:
@@ -117,7 +111,7 @@ def verify_row(triplet: Triplet, reward: RewardSpec | None = None) -> list[str]:
     if all(stream.domain != triplet.domain for stream in triplet.streams):
         problems.append(f"domain: no stream is of the domain {triplet.domain}")
     try:
-        agent = agent_for(triplet.task_type)
+        agent = agent_for(triplet.spec.task_type)
         score = score_output(triplet.output, triplet.spec, triplet.streams, triplet.anchors, reward)
     except DataClawError as error:
         return [*problems, f"output: it cannot be checked: {error}"]
@@ -139,7 +133,7 @@ def verify_row(triplet: Triplet, reward: RewardSpec | None = None) -> list[str]:
 
 def claims_of(triplet: Triplet) -> list[Claim]:
     """The claims of a row's output; none when it is not valid."""
-    agent = agent_for(triplet.task_type)
+    agent = agent_for(triplet.spec.task_type)
     parsed = parse_output(triplet.output, triplet.spec, agent)
     return agent.claims(parsed.value, triplet.streams) if parsed.valid else []
 
