@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.orm import Session, aliased
 
 from schemas.errors import Problem
 from schemas.manifest import Manifest, Shard, Statistics
@@ -21,7 +20,6 @@ from storage.anchors import Settled
 from storage.catalog.engine import WRITE, catalog_error, connect, migrate
 from storage.catalog.models import (
     AnchorsRow,
-    Base,
     CorpusRow,
     FileRow,
     LocationRow,
@@ -44,14 +42,12 @@ from storage.catalog.records import (
     SnapshotRecord,
     Status,
 )
+from storage.catalog.tables import Tables, chunks
 from storage.corpus import Corpus
 
-T = TypeVar("T")
 KnownFile = tuple[str, str, int]
 """Fingerprint, SHA-256 and bytes of a file."""
 
-_CHUNK = 500
-"""Values in one IN list: databases bound the parameters of a statement."""
 _ENDED = (Outcome.DONE, Outcome.FILTERED)
 
 
@@ -67,6 +63,7 @@ class Catalog:
     def __init__(self, engine: Engine, corpus: Corpus) -> None:
         self._engine = engine
         self._corpus = corpus.id
+        self._db = Tables(engine, corpus.id)
 
     @classmethod
     def open(cls, url: str, corpus: Corpus) -> Self:
@@ -107,7 +104,7 @@ class Catalog:
         """Records that a run works on the corpus."""
 
         def work(session: Session) -> None:
-            self._insert_missing(
+            self._db.insert_missing(
                 session,
                 RunRow,
                 RunRow.id,
@@ -123,7 +120,7 @@ class Catalog:
                 ],
             )
 
-        self._transact(work)
+        self._db.transact(work)
 
     def end_run(self, run_id: str, state: RunState, report: RunReport | None = None) -> None:
         """Records how a run ended, and takes out of the quarantine every input that the report says was read.
@@ -135,26 +132,26 @@ class Catalog:
             ended: dict[str, Any] = {"state": state.value, "ended": datetime.now(UTC)}
             if report is not None:
                 ended["report"] = report.model_dump(mode="json")
-            session.execute(update(RunRow).where(self._of(RunRow), RunRow.id == run_id).values(**ended))
+            session.execute(update(RunRow).where(self._db.of(RunRow), RunRow.id == run_id).values(**ended))
             if report is not None:
                 self._release(session, run_id, [i for i in report.inputs if i.outcome is not Outcome.FAILED])
 
-        self._transact(work)
+        self._db.transact(work)
 
     def unended_runs(self) -> list[str]:
         """Runs that never said how they ended, oldest first: under way, or killed."""
-        query = select(RunRow.id).where(self._of(RunRow), RunRow.state == RunState.RUNNING.value)
-        return self._read(lambda session: list(session.scalars(query.order_by(RunRow.started, RunRow.id))))
+        query = select(RunRow.id).where(self._db.of(RunRow), RunRow.state == RunState.RUNNING.value)
+        return self._db.read(lambda session: list(session.scalars(query.order_by(RunRow.started, RunRow.id))))
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs, newest first."""
-        query = select(RunRow).where(self._of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(limit)
-        return self._read(lambda session: [_run_record(row) for row in session.scalars(query)])
+        query = select(RunRow).where(self._db.of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(limit)
+        return self._db.read(lambda session: [_run_record(row) for row in session.scalars(query)])
 
     def last_report(self) -> RunReport | None:
         """The report of the newest run that left one."""
-        query = select(RunRow.report).where(self._of(RunRow), RunRow.report.is_not(None))
-        report = self._read(lambda session: session.scalar(query.order_by(RunRow.started.desc()).limit(1)))
+        query = select(RunRow.report).where(self._db.of(RunRow), RunRow.report.is_not(None))
+        report = self._db.read(lambda session: session.scalar(query.order_by(RunRow.started.desc()).limit(1)))
         return None if report is None else RunReport.model_validate(report)
 
     # Files and streams
@@ -162,10 +159,10 @@ class Catalog:
     def known_files(self, uris: Iterable[str]) -> dict[str, KnownFile]:
         """What is known of files by these URIs: fingerprint, SHA-256, bytes."""
         keys = [uri_key(uri) for uri in uris]
-        return self._read(
+        return self._db.read(
             lambda session: {
                 row.uri: (row.fingerprint, row.sha256, row.size)
-                for row in self._among(session, FileRow, FileRow.uri_key, keys)
+                for row in self._db.among(session, FileRow, FileRow.uri_key, keys)
             }
         )
 
@@ -175,13 +172,15 @@ class Catalog:
             {"uri_key": uri_key(uri), "uri": uri, "fingerprint": fingerprint, "sha256": sha256, "size": size}
             for uri, fingerprint, sha256, size in files
         ]
-        self._transact(lambda session: self._upsert(session, FileRow, FileRow.uri_key, rows))
+        self._db.transact(lambda session: self._db.upsert(session, FileRow, FileRow.uri_key, rows))
 
     def known_streams(self, sha256s: Iterable[str]) -> dict[str, Stream]:
         """Streams by their SHA-256, as they were last seen."""
         keys = list(sha256s)
-        rows = self._read(
-            lambda session: {row.sha256: row.record for row in self._among(session, StreamRow, StreamRow.sha256, keys)}
+        rows = self._db.read(
+            lambda session: {
+                row.sha256: row.record for row in self._db.among(session, StreamRow, StreamRow.sha256, keys)
+            }
         )
         return {sha256: Stream.model_validate(record) for sha256, record in rows.items()}
 
@@ -211,10 +210,10 @@ class Catalog:
         ]
 
         def work(session: Session) -> None:
-            self._upsert(session, StreamRow, StreamRow.sha256, rows, keep=("first_run",))
-            self._upsert(session, LocationRow, LocationRow.uri_key, places, keep=("first_run",))
+            self._db.upsert(session, StreamRow, StreamRow.sha256, rows, keep=("first_run",))
+            self._db.upsert(session, LocationRow, LocationRow.uri_key, places, keep=("first_run",))
 
-        self._transact(work)
+        self._db.transact(work)
 
     def locations(self, uris: Iterable[str]) -> dict[str, set[str]]:
         """The SHA-256 of every stream ever seen under each of these URIs."""
@@ -222,10 +221,10 @@ class Catalog:
         found: dict[str, set[str]] = {}
 
         def work(session: Session) -> None:
-            for row in self._among(session, LocationRow, LocationRow.uri_key, keys):
+            for row in self._db.among(session, LocationRow, LocationRow.uri_key, keys):
                 found.setdefault(row.uri, set()).add(row.sha256)
 
-        self._read(work)
+        self._db.read(work)
         return found
 
     # Anchors
@@ -233,10 +232,10 @@ class Catalog:
     def anchored(self, segment_keys: Iterable[str]) -> dict[Settled, str]:
         """The anchor shard of every (segment, expert, signature) that is settled, for these segments."""
         keys = list(segment_keys)
-        return self._read(
+        return self._db.read(
             lambda session: {
                 (row.segment_key, row.expert, row.signature): row.shard
-                for row in self._among(session, AnchorsRow, AnchorsRow.segment_key, keys)
+                for row in self._db.among(session, AnchorsRow, AnchorsRow.segment_key, keys)
             }
         )
 
@@ -250,17 +249,19 @@ class Catalog:
             for shard, settled in shards
             for key, expert, signature in settled
         ]
-        return self._transact(lambda session: self._insert_missing(session, AnchorsRow, AnchorsRow.segment_key, rows))
+        return self._db.transact(
+            lambda session: self._db.insert_missing(session, AnchorsRow, AnchorsRow.segment_key, rows)
+        )
 
     # Units
 
     def ended_units(self, unit_keys: Iterable[str]) -> dict[str, tuple[Outcome, Problem | None]]:
         """Which of these units are done or filtered. Failed ones are not among them: they are tried again."""
         keys = list(unit_keys)
-        return self._read(
+        return self._db.read(
             lambda session: {
                 row.unit: (Outcome(row.outcome), None if row.problem is None else Problem.model_validate(row.problem))
-                for row in self._among(session, UnitRow, UnitRow.unit, keys)
+                for row in self._db.among(session, UnitRow, UnitRow.unit, keys)
                 if row.outcome in _ENDED
             }
         )
@@ -272,23 +273,23 @@ class Catalog:
         content turns up under a second name, the row that was made then is live (again) without any work.
         """
         held = list(slots)
-        self._transact(lambda session: self._assign(session, run_id, held))
+        self._db.transact(lambda session: self._assign(session, run_id, held))
 
     def commit(self, run_id: str, written: Sequence[Written]) -> Committed:
         """Records how units ended and where their triplets lie, all or nothing.
 
         A unit that is done or filtered already stays as it is; the row that was written for it now is never live.
         """
-        return self._transact(lambda session: self._commit(session, run_id, written))
+        return self._db.transact(lambda session: self._commit(session, run_id, written))
 
     def rejects(self, limit: int = 100, offset: int = 0, run: str | None = None) -> list[Reject]:
         """Filtered units with reason, output and report: those that slots hold now, or all that a run filtered."""
         query = select(RejectRow.record, UnitRow.run_id, UnitRow.ended).join(
             UnitRow, and_(UnitRow.corpus_id == RejectRow.corpus_id, UnitRow.unit == RejectRow.unit)
         )
-        query = query.where(self._of(RejectRow), self._held() if run is None else UnitRow.run_id == run)
+        query = query.where(self._db.of(RejectRow), self._held() if run is None else UnitRow.run_id == run)
         query = query.order_by(UnitRow.ended.desc(), UnitRow.unit).limit(limit).offset(offset)
-        return self._read(
+        return self._db.read(
             lambda session: [
                 Reject(UnitOutcome.model_validate(record), run_id, ended)
                 for record, run_id, ended in session.execute(query)
@@ -313,17 +314,17 @@ class Catalog:
             }
             for uri, sha256, problem in problems
         ]
-        self._transact(
-            lambda session: self._upsert(
+        self._db.transact(
+            lambda session: self._db.upsert(
                 session, QuarantineRow, QuarantineRow.uri_key, rows, keep=("first_run", "since")
             )
         )
 
     def quarantined(self, limit: int = 100, offset: int = 0) -> list[Quarantined]:
         """Inputs set aside and not read since, newest first."""
-        query = select(QuarantineRow).where(self._of(QuarantineRow), QuarantineRow.released_run.is_(None))
+        query = select(QuarantineRow).where(self._db.of(QuarantineRow), QuarantineRow.released_run.is_(None))
         query = query.order_by(QuarantineRow.since.desc(), QuarantineRow.uri_key).limit(limit).offset(offset)
-        return self._read(
+        return self._db.read(
             lambda session: [
                 Quarantined(
                     uri=row.uri,
@@ -348,7 +349,7 @@ class Catalog:
         counts = (
             select(ShardRow, func.count())
             .join(live, live.c.shard == ShardRow.path)
-            .where(self._of(ShardRow))
+            .where(self._db.of(ShardRow))
             .group_by(ShardRow.corpus_id, ShardRow.path)
             .order_by(ShardRow.path)
         )
@@ -356,27 +357,27 @@ class Catalog:
         def work(session: Session) -> list[LiveShard]:
             found = [(_shard(row), count) for row, count in session.execute(counts)]
             keep: dict[str, set[str]] = {shard.path: set() for shard, count in found if count != shard.rows}
-            for paths in _chunks(sorted(keep)):
+            for paths in chunks(sorted(keep)):
                 for path, unit in session.execute(select(live.c.shard, live.c.unit).where(live.c.shard.in_(paths))):
                     keep[path].add(unit)
             return [LiveShard(shard, frozenset(keep[shard.path]) if shard.path in keep else None) for shard, _ in found]
 
-        return self._read(work)
+        return self._db.read(work)
 
     def replace_shard(self, old: Shard, new: Shard, units: Iterable[str]) -> None:
         """Records that the rows of these units now lie in `new`, which was written from `old`."""
         moved = list(units)
 
         def work(session: Session) -> None:
-            self._insert_missing(session, ShardRow, ShardRow.path, [_shard_values(new)])
-            for keys in _chunks(moved):
+            self._db.insert_missing(session, ShardRow, ShardRow.path, [_shard_values(new)])
+            for keys in chunks(moved):
                 session.execute(
                     update(UnitRow)
-                    .where(self._of(UnitRow), UnitRow.shard == old.path, UnitRow.unit.in_(keys))
+                    .where(self._db.of(UnitRow), UnitRow.shard == old.path, UnitRow.unit.in_(keys))
                     .values(shard=new.path)
                 )
 
-        self._transact(work)
+        self._db.transact(work)
 
     def statistics(self) -> Statistics:
         """Live rows by domain and task type, and the spread of their rewards."""
@@ -396,7 +397,7 @@ class Catalog:
                 reward_min=least,
             )
 
-        return self._read(work)
+        return self._db.read(work)
 
     def record_snapshot(self, manifest: Manifest) -> None:
         """Records a published snapshot."""
@@ -408,30 +409,32 @@ class Catalog:
             "shards": len(manifest.shards),
             "rows": manifest.statistics.rows,
         }
-        self._transact(lambda session: self._insert_missing(session, SnapshotRow, SnapshotRow.number, [row]))
+        self._db.transact(lambda session: self._db.insert_missing(session, SnapshotRow, SnapshotRow.number, [row]))
 
     def snapshots(self) -> list[SnapshotRecord]:
         """Every published snapshot, by number."""
-        query = select(SnapshotRow).where(self._of(SnapshotRow)).order_by(SnapshotRow.number)
-        return self._read(lambda session: [_snapshot_record(row) for row in session.scalars(query)])
+        query = select(SnapshotRow).where(self._db.of(SnapshotRow)).order_by(SnapshotRow.number)
+        return self._db.read(lambda session: [_snapshot_record(row) for row in session.scalars(query)])
 
     def status(self) -> Status:
         """The corpus in figures."""
-        streams = select(func.count(), func.coalesce(func.sum(StreamRow.duration), 0.0)).where(self._of(StreamRow))
-        segments = select(func.count(func.distinct(AnchorsRow.segment_key))).where(self._of(AnchorsRow))
-        units = select(UnitRow.outcome, func.count()).where(self._of(UnitRow), self._held()).group_by(UnitRow.outcome)
+        streams = select(func.count(), func.coalesce(func.sum(StreamRow.duration), 0.0)).where(self._db.of(StreamRow))
+        segments = select(func.count(func.distinct(AnchorsRow.segment_key))).where(self._db.of(AnchorsRow))
+        units = (
+            select(UnitRow.outcome, func.count()).where(self._db.of(UnitRow), self._held()).group_by(UnitRow.outcome)
+        )
         holder = aliased(UnitRow)
         failed = (
             select(func.count())
             .select_from(UnitRow)
             .outerjoin(SlotRow, and_(SlotRow.corpus_id == UnitRow.corpus_id, SlotRow.slot_key == UnitRow.slot_key))
             .outerjoin(holder, and_(holder.corpus_id == SlotRow.corpus_id, holder.unit == SlotRow.unit))
-            .where(self._of(UnitRow), UnitRow.outcome == Outcome.FAILED.value)
+            .where(self._db.of(UnitRow), UnitRow.outcome == Outcome.FAILED.value)
             .where(or_(holder.ended.is_(None), holder.ended < UnitRow.ended))
         )
-        aside = select(func.count()).where(self._of(QuarantineRow), QuarantineRow.released_run.is_(None))
-        snapshot = select(SnapshotRow).where(self._of(SnapshotRow)).order_by(SnapshotRow.number.desc()).limit(1)
-        run = select(RunRow).where(self._of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(1)
+        aside = select(func.count()).where(self._db.of(QuarantineRow), QuarantineRow.released_run.is_(None))
+        snapshot = select(SnapshotRow).where(self._db.of(SnapshotRow)).order_by(SnapshotRow.number.desc()).limit(1)
+        run = select(RunRow).where(self._db.of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(1)
 
         def work(session: Session) -> Status:
             count, seconds = session.execute(streams).one()
@@ -448,18 +451,18 @@ class Catalog:
                 rows=session.scalar(select(func.count()).select_from(self._live().subquery())) or 0,
                 rejects=ended.get(Outcome.FILTERED, 0),
                 quarantined=session.scalar(aside) or 0,
-                runs=session.scalar(select(func.count()).where(self._of(RunRow))) or 0,
+                runs=session.scalar(select(func.count()).where(self._db.of(RunRow))) or 0,
                 last_run=None if last_run is None else _run_record(last_run),
                 snapshot=None if last_snapshot is None else _snapshot_record(last_snapshot),
             )
 
-        return self._read(work)
+        return self._db.read(work)
 
     # How
 
     def _enter(self, corpus: Corpus) -> None:
         query = select(CorpusRow.name).where(CorpusRow.id == corpus.id)
-        if self._read(lambda session: session.scalar(query)) is not None:
+        if self._db.read(lambda session: session.scalar(query)) is not None:
             return
         row = {"id": corpus.id, "name": corpus.name, "created": datetime.now(UTC)}
         try:
@@ -473,7 +476,7 @@ class Catalog:
     def _commit(self, session: Session, run_id: str, written: Sequence[Written]) -> Committed:
         before = {
             row.unit: row.outcome
-            for row in self._among(session, UnitRow, UnitRow.unit, [row.outcome.unit for row in written])
+            for row in self._db.among(session, UnitRow, UnitRow.unit, [row.outcome.unit for row in written])
         }
         counts = dict.fromkeys(Outcome, 0)
         known = 0
@@ -494,16 +497,16 @@ class Catalog:
                 rejects[outcome.unit] = {"unit": outcome.unit, "record": record, "run_id": run_id}
             if (shard := _written_shard(row)) is not None:
                 shards[shard.path] = _shard_values(shard)
-        self._insert_missing(session, ShardRow, ShardRow.path, list(shards.values()))
-        self._upsert(session, UnitRow, UnitRow.unit, list(units.values()))
-        self._upsert(session, RejectRow, RejectRow.unit, list(rejects.values()))
+        self._db.insert_missing(session, ShardRow, ShardRow.path, list(shards.values()))
+        self._db.upsert(session, UnitRow, UnitRow.unit, list(units.values()))
+        self._db.upsert(session, RejectRow, RejectRow.unit, list(rejects.values()))
         held = [(row.outcome.slot, row.outcome.unit) for row in written if before[row.outcome.unit] in _ENDED]
         self._assign(session, run_id, held)
         return Committed(counts[Outcome.DONE], counts[Outcome.FILTERED], counts[Outcome.FAILED], known)
 
     def _assign(self, session: Session, run_id: str, slots: Iterable[tuple[str, str]]) -> None:
         rows = [{"slot_key": uri_key(slot), "slot": slot, "unit": unit, "run_id": run_id} for slot, unit in slots]
-        self._upsert(session, SlotRow, SlotRow.slot_key, rows)
+        self._db.upsert(session, SlotRow, SlotRow.slot_key, rows)
 
     def _release(self, session: Session, run_id: str, inputs: Sequence[InputOutcome]) -> None:
         """By name, and by content: a file that was read under another name is no longer a problem."""
@@ -512,10 +515,10 @@ class Catalog:
             (QuarantineRow.uri_key, [uri_key(item.uri) for item in inputs]),
             (QuarantineRow.sha256, contents),
         ):
-            for chunk in _chunks(values):
+            for chunk in chunks(values):
                 session.execute(
                     update(QuarantineRow)
-                    .where(self._of(QuarantineRow), column.in_(chunk), QuarantineRow.released_run.is_(None))
+                    .where(self._db.of(QuarantineRow), column.in_(chunk), QuarantineRow.released_run.is_(None))
                     .values(released_run=run_id)
                 )
 
@@ -530,85 +533,10 @@ class Catalog:
             select(
                 UnitRow.unit, UnitRow.shard, UnitRow.domain, UnitRow.task_type, UnitRow.reward, newest.label("place")
             )
-            .where(self._of(UnitRow), UnitRow.shard.is_not(None), self._held())
+            .where(self._db.of(UnitRow), UnitRow.shard.is_not(None), self._held())
             .subquery()
         )
         return select(units).where(units.c.place == 1)
-
-    def _of(self, model: type[Base]) -> ColumnElement[bool]:
-        column: InstrumentedAttribute[str] = model.corpus_id  # type: ignore[attr-defined]
-        return column == self._corpus
-
-    def _among(
-        self, session: Session, model: type[T], column: InstrumentedAttribute[Any], values: Iterable[Any]
-    ) -> Iterator[T]:
-        """Rows of this corpus whose `column` is one of `values`."""
-        for chunk in _chunks(list(dict.fromkeys(values))):
-            yield from session.scalars(select(model).where(self._of(model), column.in_(chunk)))  # type: ignore[arg-type]
-
-    def _split(
-        self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Rows that are not there yet, and rows that are, by primary key; the last of several with one key counts.
-
-        Select, then insert, in one transaction: the only way that every database knows.
-        """
-        keys = [key.name for key in model.__mapper__.primary_key]
-        wanted = {tuple(row[key] for key in keys): row for row in ({"corpus_id": self._corpus, **row} for row in rows)}
-        there = {
-            tuple(getattr(row, key) for key in keys)
-            for row in self._among(session, model, column, [row[column.key] for row in rows])
-        }
-        return (
-            [row for key, row in wanted.items() if key not in there],
-            [row for key, row in wanted.items() if key in there],
-        )
-
-    def _insert_missing(
-        self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]
-    ) -> int:
-        new, _ = self._split(session, model, column, rows)
-        if new:
-            session.execute(insert(model), new)
-        return len(new)
-
-    def _upsert(
-        self,
-        session: Session,
-        model: type[Base],
-        column: InstrumentedAttribute[Any],
-        rows: Sequence[Mapping[str, Any]],
-        keep: Sequence[str] = (),
-    ) -> None:
-        new, old = self._split(session, model, column, rows)
-        if new:
-            session.execute(insert(model), new)
-        if old:
-            session.execute(update(model), [{k: v for k, v in row.items() if k not in keep} for row in old])
-
-    def _read(self, work: Callable[[Session], T]) -> T:
-        try:
-            with Session(self._engine) as session:
-                return work(session)
-        except SQLAlchemyError as error:
-            raise catalog_error(self._engine, error) from error
-
-    def _transact(self, work: Callable[[Session], T]) -> T:
-        """One transaction that writes. Those of one corpus follow one another: SQLite's write lock sees to it, and a
-        lock on the corpus where many write at once; so what was selected still holds when it is acted on."""
-        corpus = select(CorpusRow.id).where(CorpusRow.id == self._corpus).with_for_update()
-        try:
-            with Session(self._engine.execution_options(**WRITE)) as session, session.begin():
-                session.execute(corpus)
-                return work(session)
-        except SQLAlchemyError as error:
-            raise catalog_error(self._engine, error) from error
-
-
-def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    items = iter(values)
-    while chunk := list(islice(items, _CHUNK)):
-        yield chunk
 
 
 def _unit_values(row: Written, run_id: str, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""Rows of one corpus: what every question and every change to the catalog is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Engine, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from storage.catalog.engine import WRITE, catalog_error
+from storage.catalog.models import Base, CorpusRow
+
+T = TypeVar("T")
+
+_CHUNK = 500
+"""Values in one IN list: databases bound the parameters of a statement."""
+
+
+class Tables:
+    """The tables as one corpus sees them. Works in batches, with statements that every database knows."""
+
+    def __init__(self, engine: Engine, corpus_id: str) -> None:
+        self._engine = engine
+        self._corpus = corpus_id
+
+    def of(self, model: type[Base]) -> ColumnElement[bool]:
+        """The condition that a row belongs to this corpus."""
+        column: InstrumentedAttribute[str] = model.corpus_id  # type: ignore[attr-defined]
+        return column == self._corpus
+
+    def among(
+        self, session: Session, model: type[T], column: InstrumentedAttribute[Any], values: Iterable[Any]
+    ) -> Iterator[T]:
+        """Rows of this corpus whose `column` is one of `values`."""
+        for chunk in chunks(list(dict.fromkeys(values))):
+            yield from session.scalars(select(model).where(self.of(model), column.in_(chunk)))  # type: ignore[arg-type]
+
+    def _split(
+        self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows that are not there yet, and rows that are, by primary key; the last of several with one key counts.
+
+        Select, then insert, in one transaction: the only way that every database knows.
+        """
+        keys = [key.name for key in model.__mapper__.primary_key]
+        wanted = {tuple(row[key] for key in keys): row for row in ({"corpus_id": self._corpus, **row} for row in rows)}
+        there = {
+            tuple(getattr(row, key) for key in keys)
+            for row in self.among(session, model, column, [row[column.key] for row in rows])
+        }
+        return (
+            [row for key, row in wanted.items() if key not in there],
+            [row for key, row in wanted.items() if key in there],
+        )
+
+    def insert_missing(
+        self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]
+    ) -> int:
+        """Inserts rows whose key is new and leaves the others as they are; returns how many were new.
+
+        `column` is a part of the key by which rows that are there can be found.
+        """
+        new, _ = self._split(session, model, column, rows)
+        if new:
+            session.execute(insert(model), new)
+        return len(new)
+
+    def upsert(
+        self,
+        session: Session,
+        model: type[Base],
+        column: InstrumentedAttribute[Any],
+        rows: Sequence[Mapping[str, Any]],
+        keep: Sequence[str] = (),
+    ) -> None:
+        """Inserts rows whose key is new and overwrites the others, but for the columns `keep`."""
+        new, old = self._split(session, model, column, rows)
+        if new:
+            session.execute(insert(model), new)
+        if old:
+            session.execute(update(model), [{k: v for k, v in row.items() if k not in keep} for row in old])
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """One transaction that reads."""
+        try:
+            with Session(self._engine) as session:
+                return work(session)
+        except SQLAlchemyError as error:
+            raise catalog_error(self._engine, error) from error
+
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """One transaction that writes. Those of one corpus follow one another: SQLite's write lock sees to it, and a
+        lock on the corpus where many write at once; so what was selected still holds when it is acted on."""
+        corpus = select(CorpusRow.id).where(CorpusRow.id == self._corpus).with_for_update()
+        try:
+            with Session(self._engine.execution_options(**WRITE)) as session, session.begin():
+                session.execute(corpus)
+                return work(session)
+        except SQLAlchemyError as error:
+            raise catalog_error(self._engine, error) from error
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Values in lists that fit a statement."""
+    items = iter(values)
+    while chunk := list(islice(items, _CHUNK)):
+        yield chunk
