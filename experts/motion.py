@@ -53,6 +53,7 @@ _ALIKE = 0.5  # least ratio of legs of one oscillation
 _SAME = 0.45  # change below which the way back is the same
 _AGAIN = 0.6  # most that a state which comes back may differ, of the difference to the one between
 _LONG_STALL = 3.0  # seconds of stillness that end an oscillation
+_APART = 0.35  # seconds between two turns
 _WINDOW = 12.0  # seconds over which ranges are taken
 _DIRECTIONS = 8
 _CAMERA = 0.03  # frame widths per second (or relative size per second) of a camera motion
@@ -267,27 +268,15 @@ class _MotionObserver(Observer):
             along = self._turns_along(path, path @ axis)
             turns.extend(along)
             runs.extend(self._oscillations(path, lengths, path @ axis, along))
+        # An oscillation names its own turns; of the rest, and of one turn seen along several directions, the largest.
         chosen: list[_Turn] = []
-        for turn in sorted(turns, key=lambda t: -min(t.before, t.after)):
-            if all(abs(steps[turn.step].t1 - steps[other.step].t1) > 0.35 for other in chosen):
-                chosen.append(turn)
-        for turn in chosen:
-            around = [step for step in steps[max(0, turn.step - 3) : turn.step + 5] if step.active]
-            yield expert.anchor(
-                segment,
-                AnchorKind.REVERSAL,
-                steps[turn.step].t1,
-                content=SAME_WAY if turn.change < _SAME else OTHER_WAY,
-                value=round(turn.cosine, 4),
-                box=_union(around) if around else None,
-                confidence=0.5 + 0.4 * min(1.0, min(turn.before, turn.after) / max(turn.before, turn.after)),
-            )
         taken: list[tuple[float, float]] = []
-        for score, run, end in sorted(runs, key=lambda r: -r[0]):
+        for score, run, end in sorted(runs, key=lambda r: (-r[0], r[2])):
             t0 = steps[run[0].step].t1
             if any(t0 < other[1] and other[0] < end for other in taken):
                 continue
             taken.append((t0, end))
+            chosen.extend(run)
             active = [step for step in steps if step.active and t0 - 1e-6 <= step.t0 and step.t1 <= end + 1e-6]
             # The first turn may end an approach from elsewhere, whose pictures cannot come again.
             change = max(turn.change for turn in run[1:])
@@ -300,6 +289,22 @@ class _MotionObserver(Observer):
                 value=float(len(run)),
                 box=_union(active) if active else None,
                 confidence=0.55 + 0.35 * min(1.0, score),
+            )
+        for turn in sorted(turns, key=lambda t: -min(t.before, t.after)):
+            moment = steps[turn.step].t1
+            inside = any(t0 - _APART <= moment < t1 for t0, t1 in taken)
+            if not inside and all(abs(moment - steps[other.step].t1) > _APART for other in chosen):
+                chosen.append(turn)
+        for turn in chosen:
+            around = [step for step in steps[max(0, turn.step - 3) : turn.step + 5] if step.active]
+            yield expert.anchor(
+                segment,
+                AnchorKind.REVERSAL,
+                steps[turn.step].t1,
+                content=SAME_WAY if turn.change < _SAME else OTHER_WAY,
+                value=round(turn.cosine, 4),
+                box=_union(around) if around else None,
+                confidence=0.5 + 0.4 * min(1.0, min(turn.before, turn.after) / max(turn.before, turn.after)),
             )
 
     def _turns_along(self, path: _Vector, along: _Vector) -> list[_Turn]:
