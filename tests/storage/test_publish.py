@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.manifest import Manifest
-from schemas.rows import Written
+from schemas.rows import RESULT_SCHEMA, Result, Written
 from schemas.triplet import Triplet
 from storage import publish, snapshots
 from storage.catalog.catalog import Catalog
@@ -208,3 +212,48 @@ def test_a_number_once_used_is_not_used_again(corpus: Corpus, catalog: Catalog, 
     manifest = publish_corpus(corpus, catalog, "run-2", "0")
     assert manifest is not None
     assert (manifest.number, manifest.parent) == (2, None)
+
+
+WORKER = """
+import sys
+import pyarrow.parquet as pq
+from schemas.rows import RESULT_SCHEMA, Result, Written
+from storage.catalog.catalog import Catalog
+from storage.corpus import Corpus
+from storage.publish import publish_corpus
+from storage.write import WriteTriplets
+
+corpus = Corpus.open(sys.argv[1])
+results = pq.read_table(sys.argv[2])
+with Catalog.open(corpus.catalog_url(), corpus) as catalog:
+    for number in range(results.num_rows):
+        catalog.commit("run", Written.from_table(WriteTriplets(corpus.uri)(results.slice(number, 1))))
+        publish_corpus(corpus, catalog, "run", "0")
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [0, 4])
+def test_a_process_killed_at_work_leaves_a_corpus_that_the_next_one_completes(
+    tmp_path: Path, make: Any, after: int
+) -> None:
+    corpus = Corpus.open(tmp_path / "corpus", create=True)
+    names = [str(number) for number in range(15)]
+    pq.write_table(Result.to_table(map(make.done, names), RESULT_SCHEMA), tmp_path / "results.parquet")
+    command = [sys.executable, "-c", WORKER, corpus.uri, str(tmp_path / "results.parquet")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        for _ in range(after + 1):
+            worker.stdout.readline()
+        worker.kill()
+    last = snapshots.latest(corpus)
+    assert last is not None
+    assert last.statistics.rows > after
+    assert snapshots.verify_files(corpus, last) == []
+
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    final = snapshots.latest(corpus)
+    assert final is not None
+    assert units_of(corpus, final) == shas(make, *names)
+    assert snapshots.verify_files(corpus, final) == []
