@@ -17,7 +17,7 @@ def set_up_environment() -> None:
     """Settings that Prefect and Ray read when they are imported. What the user has set stays."""
     for name, value in {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_CLI_PROMPT": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -39,23 +39,20 @@ def stage_lines() -> Iterator[None]:
     machinery = os.path.dirname(prefect.__file__)
 
     def wanted(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or not record.pathname.startswith(machinery)
+        # What the engine says of a failure (twice, with its own words) the command says once, at its end.
+        return not record.pathname.startswith(machinery)
 
     own.addFilter(wanted)
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.propagate for logger in loggers]
-    quiet = logging.getLogger("prefect")
-    level = quiet.level
     for logger in loggers:
         logger.addHandler(own)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    quiet.setLevel(logging.WARNING)
     try:
         yield
     finally:
         own.close_line()
-        quiet.setLevel(level)
         for logger, propagate in zip(loggers, before, strict=True):
             logger.removeHandler(own)
             logger.propagate = propagate

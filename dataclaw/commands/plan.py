@@ -30,7 +30,7 @@ def plan(
     from dataclaw.recipes import domain_named
     from schemas.errors import UsageError
     from schemas.task_spec import Intent
-    from synthesis.intent.resolve import resolve
+    from synthesis.intent.resolve import choose, resolve
 
     if not intent.strip():
         raise UsageError("--intent", "the intent is empty", 'Say what you want, such as --intent "Make a tutorial"')
@@ -44,9 +44,9 @@ def plan(
     if json_:
         from dataclaw.text import print_json
 
-        print_json([_as_json(spec) for spec in specs])
+        print_json([_as_json(spec) | {"built": spec in choose(specs)} for spec in specs])
     else:
-        _show(specs, streams, schema)
+        _show(specs, choose(specs), streams, schema)
 
 
 def _describe(inputs: list[str], domain: Domain | None) -> tuple[list[Stream], list[Problem]]:
@@ -69,7 +69,7 @@ def _describe(inputs: list[str], domain: Domain | None) -> tuple[list[Stream], l
     return streams, problems
 
 
-def _show(specs: list[TaskSpec], streams: list[Stream], schema: bool) -> None:
+def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], schema: bool) -> None:
     import json
 
     from dataclaw.text import count, plain, seconds
@@ -80,8 +80,10 @@ def _show(specs: list[TaskSpec], streams: list[Stream], schema: bool) -> None:
         print(f"{count(len(streams), 'stream')}, {seconds(total)}, {domains}")
     print(f"{count(len(specs), 'reading')} of the intent, best first:")
     for number, spec in enumerate(specs, 1):
-        joined = ", all streams together" if spec.joins_streams and len(streams) > 1 else ""
-        print(f"\n{number}. {spec.task_type}  (confidence {spec.confidence:.2f}{joined})")
+        notes = [f"confidence {spec.confidence:.2f}"]
+        notes += ["all streams together"] if spec.joins_streams and len(streams) > 1 else []
+        notes += [] if spec in built else ["kept on record, not built"]
+        print(f"\n{number}. {spec.task_type}  ({', '.join(notes)})")
         print(f"   {plain(spec.instruction)}")
         for reason in spec.because:
             print(f"   because {plain(reason)}")
