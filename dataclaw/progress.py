@@ -36,7 +36,7 @@ def stage_lines() -> Iterator[None]:
     import prefect
 
     own = _StageLines()
-    machinery = os.path.dirname(prefect.__file__)
+    machinery = os.path.dirname(prefect.__file__) + os.sep
 
     def wanted(record: logging.LogRecord) -> bool:
         # What the engine says of a failure (twice, with its own words) the command says once, at its end.
