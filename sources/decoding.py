@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any, cast
 
@@ -12,17 +15,28 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from schemas.errors import InputError
 from sources.frame import Pixels
-from sources.places import is_local, locate, to_uri
+from sources.places import is_local, locate
 
 FORMATS = "mov,mp4,matroska,webm,avi,gif,mpegts"
 """Demuxers allowed. Playlists and concatenation scripts are not: they name other files."""
 
 _LIMITED = np.clip((np.arange(256, dtype=np.float64) - 16) * 255 / 219, 0, 255).round().astype(np.uint8)
+_SLACK = 1e-6
+"""Seconds by which a sum of times may be off."""
+_TOLERANCE = 0.5
+"""Seconds by which a container may overstate a duration without being called cut off."""
+_JUMP = 4.0
+"""Seconds of packets worth a seek."""
+_HELD = 1024
+"""Packets kept while looking for a later keyframe; more are decoded, so that memory stays bounded."""
 _RAW_LUMA = ("yuv", "nv12", "nv21", "nv16", "nv24", "gray")
 
 
@@ -42,6 +56,17 @@ def fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:
         return width, height
     scale = max_side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def shrink(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Pixels at a smaller size. Halves by averaging while it can, then interpolates: on 1276x718 ten times faster than
+    one averaging pass, and every pixel has its say."""
+    while pixels.shape[1] >= 2 * width and pixels.shape[0] >= 2 * height:
+        half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
+        pixels = cast(Pixels, cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA))
+    if pixels.shape[1::-1] == (width, height):
+        return pixels
+    return cast(Pixels, cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 class DecodedFrame:
@@ -83,11 +108,11 @@ class DecodedFrame:
         )
 
     def _colour(self, width: int, height: int) -> Pixels:
-        shrink = "AREA" if (width, height) != (self._frame.width, self._frame.height) else None
+        averaging = "AREA" if (width, height) != (self._frame.width, self._frame.height) else None
         if not self._transparent:
-            small = self._frame.reformat(width, height, "rgb24", interpolation=shrink)
+            small = self._frame.reformat(width, height, "rgb24", interpolation=averaging)
             return cast(Pixels, small.to_ndarray())
-        rgba = self._frame.reformat(width, height, "rgba", interpolation=shrink).to_ndarray().astype(np.uint16)
+        rgba = self._frame.reformat(width, height, "rgba", interpolation=averaging).to_ndarray().astype(np.uint16)
         alpha = rgba[..., 3:]
         return cast(Pixels, ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
 
@@ -97,114 +122,332 @@ class DecodedFrame:
             return cast(Pixels, cv2.cvtColor(self._colour(width, height), cv2.COLOR_RGB2GRAY))
         if layout.name.startswith(_RAW_LUMA) and layout.components[0].bits == 8:
             plane = self._frame.planes[0]
-            luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            luma: Pixels = np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)
             luma = luma[: self._frame.height, : self._frame.width]
-            if (width, height) != (self._frame.width, self._frame.height):
-                luma = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-            full = layout.name.startswith(("yuvj", "gray")) or self._frame.color_range == 2
-            return luma.copy() if full else _LIMITED[luma]
-        small = self._frame.reformat(width, height, "gray", interpolation="AREA")
-        return cast(Pixels, small.to_ndarray())
+            full = layout.name.startswith(("yuvj", "gray")) or self._frame.color_range == ColorRange.JPEG
+            small = shrink(luma, width, height)
+            return np.array(small) if full else cast(Pixels, cv2.LUT(small, _LIMITED))
+        converted = self._frame.reformat(width, height, "gray", interpolation="AREA")
+        return cast(Pixels, converted.to_ndarray())
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Seconds from the first frame. `end`: where the last readable frame ends; `declared`: what the container says."""
+
+    end: float
+    declared: float
+    cut_off: bool
 
 
 class VideoDecoder:
-    """One open video track. Only one iteration over its frames runs at a time.
+    """One open video track. Only one iteration over its frames runs at a time; a new one ends the one before.
 
     Time 0 is the presentation time of the track's first frame.
+
+    Args:
+        uri: a local path or an fsspec URI.
+        max_pixels: a track with larger pictures is refused from its header.
 
     Raises:
         schemas.errors.InputError: it cannot be opened as a video; the cause says why.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, max_pixels: int | None = None) -> None:
         self.uri = uri
+        self.decoded = 0
+        """Frames that the codec has given so far: what decoding cost."""
         with ExitStack() as stack:
-            self.container = stack.enter_context(_open(uri, stack))
-            pictures = [s for s in self.container.streams.video if not _is_cover(s)]
-            if not pictures:
-                raise InputError(uri, "it has no video track", "Give a file with pictures, or leave it out")
-            self.stream: VideoStream = pictures[0]
-            self.stream.codec_context.thread_count = threads()
+            self.container = _open(uri, stack, max_pixels)
+            tracks = [track for track in self.container.streams.video if not _is_cover(track)]
+            if not tracks:
+                raise InputError(uri, "it has no video track", "Give a file with moving pictures, or leave it out")
+            self.stream: VideoStream = tracks[0]
+            codec = self.stream.codec_context
+            if codec is None:
+                raise InputError(uri, "this build of FFmpeg has no decoder for its video track", "Convert the file")
+            if max_pixels is not None and codec.width * codec.height > max_pixels:
+                raise _too_large(uri, codec.width, codec.height, max_pixels)
+            codec.thread_count = threads()
+            # Slices need no copies of the decoder state, and a frame comes out as soon as it can.
+            codec.thread_type = "AUTO" if codec.thread_count != 1 else "SLICE"
             self.time_base = cast(Fraction, self.stream.time_base)
-            self.start = self.stream.start_time or 0
-            self._at_start = True
+            start = self.stream.start_time
+            if start is None:
+                packets = self.container.demux(self.stream)
+                start = next((packet.pts for packet in packets if packet.pts is not None), 0)
+            self.start: int = start
+            self._fresh = self.stream.start_time is not None
+            self._run = 0
+            self._extent: Extent | None = None
             self._handles = stack.pop_all()
 
     def close(self) -> None:
+        """Releases the file; may be called twice."""
         self._handles.close()
 
     def seconds(self, pts: int) -> float:
         """A presentation time in the track's clock as seconds from its first frame."""
         return max(0.0, float((pts - self.start) * self.time_base))
 
+    def extent(self) -> Extent:
+        """How far the track can be read, found at the end of the file without decoding."""
+        if self._extent is None:
+            self._extent = self._measure()
+        return self._extent
+
     def frames(self, t0: float, t1: float, rate: float | None, include_end: bool = False) -> Iterator[DecodedFrame]:
         """See :meth:`sources.base.Recording.frames`."""
+        cursor = _Cursor(self, t0)
         tick = 0
-        for frame in self._from(t0):
+        for frame in cursor:
             if frame.time > t1 or (frame.time == t1 and not include_end):
                 return
             if frame.time < t0:
                 continue
             if rate is not None:
                 # The small slack lets a frame at the tick itself count when the sum is a rounding error away.
-                if frame.time < t0 + tick / rate - 1e-9:
+                if frame.time < t0 + tick / rate - _SLACK:
                     continue
-                tick = int((frame.time - t0) * rate + 1e-9) + 1
+                tick = int((frame.time - t0) * rate + _SLACK) + 1
+                cursor.goal = t0 + tick / rate
+                if cursor.goal > t1 + _SLACK:
+                    yield frame
+                    return
             yield frame
+        self._expect(t1, cursor.reached)
 
     def frames_at(self, times: Sequence[float]) -> Iterator[DecodedFrame]:
         """See :meth:`sources.base.Recording.frames_at`."""
-        wanted = iter(sorted(times))
-        time = next(wanted, None)
-        if time is None:
+        wanted = sorted(times)
+        if not wanted:
             return
+        cursor = _Cursor(self, wanted[0])
         shown: DecodedFrame | None = None
-        for frame in self._from(time):
-            while shown is not None and time is not None and frame.time > time + 1e-9:
+        done = 0
+        for frame in cursor:
+            while shown is not None and done < len(wanted) and frame.time > wanted[done] + _SLACK:
                 yield shown
-                time = next(wanted, None)
-            if time is None:
+                done += 1
+            if done == len(wanted):
                 return
+            cursor.goal = wanted[done]
             shown = frame
-        while shown is not None and time is not None:
-            yield shown
-            time = next(wanted, None)
+        if shown is not None:
+            yield from [shown] * (len(wanted) - done)
+        self._expect(wanted[-1], cursor.reached)
 
-    def _from(self, time: float) -> Iterator[DecodedFrame]:
-        """Frames from the last keyframe at or before a time."""
-        index: int | None = 0
-        if time > 0:
-            self.container.seek(self.start + int(time / self.time_base), stream=self.stream)
-            self._at_start = False
-            index = None
-        elif not self._at_start:
-            self.container.seek(self.start, stream=self.stream)
-        self._at_start = False
+    def _expect(self, wanted: float, reached: float) -> None:
+        """Complains when the file ended although its header promises frames up to a wanted time."""
+        if reached + _TOLERANCE < wanted and self.extent().cut_off and reached < self.extent().declared - _TOLERANCE:
+            raise InputError(
+                self.uri,
+                f"the video is cut off: {reached:.3f} s of {self.extent().declared:.3f} s can be read",
+                "Record or copy it again to have the rest",
+            )
+
+    def _measure(self) -> Extent:
+        declared = float((self.stream.duration or 0) * self.time_base)
+        if not declared and self.container.duration:
+            offset = float(self.start * self.time_base) - (self.container.start_time or 0) / av.time_base
+            declared = self.container.duration / av.time_base - offset
+        self._run += 1
+        self._fresh = False
+        for back in (2.0, 20.0, None) if declared else (None,):
+            target = self.start if back is None else self.start + int(max(declared - back, 0.0) / self.time_base)
+            end, any_end = 0.0, 0.0
+            try:
+                self.container.seek(target, stream=self.stream)
+                for packet in self.container.demux():
+                    if packet.pts is None or packet.is_corrupt or packet.time_base is None:
+                        continue
+                    until = float(
+                        (packet.pts + (packet.duration or 0)) * packet.time_base - self.start * self.time_base
+                    )
+                    any_end = max(any_end, until)
+                    if packet.stream.index == self.stream.index:
+                        end = max(end, until)
+            except (av.error.FFmpegError, OSError):
+                # A damaged end is what this looks for: what came before it counts.
+                pass
+            if end > 0:
+                break
+        slack = max(_TOLERANCE, 0.01 * declared)
+        return Extent(end=end, declared=declared, cut_off=max(end, any_end) + slack < declared)
+
+
+class _Cursor:
+    """Frames in order of presentation. Frames before the one on screen at `goal` may be left out: groups of pictures
+    that end before it are read but not decoded, and a long way is jumped where the index knows a keyframe."""
+
+    def __init__(self, decoder: VideoDecoder, goal: float) -> None:
+        self.goal = goal
+        self.reached = 0.0
+        """Where the packets read so far end, in seconds."""
+        self._decoder = decoder
+        self._index: int | None = 0
+        self._keyframes: list[float] | None = None
+        decoder._run += 1
+        self._run = decoder._run
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        decoder = self._decoder
         try:
-            for frame in self.container.decode(self.stream):
-                if frame.pts is None:
+            for packet in self._packets():
+                for frame in decoder.stream.codec_context.decode(packet):
+                    decoder.decoded += 1
+                    if frame.pts is None:
+                        continue
+                    yield DecodedFrame(frame, decoder.seconds(frame.pts), self._index)
+                    if self._run != decoder._run:
+                        return
+                    if self._index is not None:
+                        self._index += 1
+        except (av.error.FFmpegError, OSError) as error:
+            raise InputError(
+                decoder.uri,
+                f"the video is damaged after {self.reached:.3f} s: {error.strerror}",
+                "Record or copy it again to have the rest",
+            ) from error
+
+    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
+        """Packets to decode; None at the end, so that the codec gives what it holds back."""
+        decoder = self._decoder
+        held: list[Packet[VideoStream]] = []
+        fed = -1.0
+        while True:
+            jump = False
+            for packet in self._land():
+                if packet.is_corrupt or (packet.size == 0 and packet.pts is None):
                     continue
-                yield DecodedFrame(frame, self.seconds(frame.pts), index)
-                index = None if index is None else index + 1
-        except av.error.FFmpegError as error:
-            raise InputError(self.uri, f"the video breaks off: {error}", "Record or copy it again") from error
+                time = self._time(packet)
+                if time is not None:
+                    self.reached = max(self.reached, time + float((packet.duration or 0) * decoder.time_base))
+                if time is None or self.goal <= fed:
+                    yield from held
+                    held.clear()
+                    yield packet
+                    fed = max(fed, -1.0 if time is None else time)
+                else:
+                    if packet.is_keyframe and time <= self.goal and (held or fed >= 0):
+                        # The frame on screen at the goal comes in this group of pictures or a later one.
+                        held.clear()
+                        decoder.stream.codec_context.flush_buffers()
+                        self._index = None
+                    held.append(packet)
+                    if time > self.goal or len(held) > _HELD:
+                        fed = max(fed, *(self._time(item) or 0.0 for item in held))
+                        yield from held
+                        held.clear()
+                if time is not None and self._can_jump(max(fed, time)):
+                    held.clear()
+                    self._index = None
+                    jump = True
+                    break
+            if not jump:
+                yield from held
+                yield None
+                return
+
+    def _time(self, packet: Packet[VideoStream]) -> float | None:
+        return None if packet.pts is None else float((packet.pts - self._decoder.start) * self._decoder.time_base)
+
+    def _can_jump(self, position: float) -> bool:
+        if self.goal - position < _JUMP:
+            return False
+        if self._keyframes is None:
+            decoder = self._decoder
+            self._keyframes = sorted(
+                float((entry.timestamp - decoder.start) * decoder.time_base)
+                for entry in decoder.stream.index_entries
+                if entry.is_keyframe
+            )
+        latest = bisect_right(self._keyframes, self.goal) - 1
+        return latest >= 0 and self._keyframes[latest] > position + _JUMP / 2
+
+    def _land(self) -> Iterator[Packet[VideoStream]]:
+        """Packets from a keyframe at or before the goal on."""
+        decoder = self._decoder
+        if decoder._fresh and self.goal <= 0:
+            decoder._fresh = False
+            yield from decoder.container.demux(decoder.stream)
+            return
+        decoder._fresh = False
+        # Some containers land late (their index holds decoding times, or none at all): try from further back.
+        for back in (0.0, 1.0, 5.0, 25.0, None):
+            time = None if back is None or self.goal - back <= 0 else self.goal - back
+            offset = decoder.start if time is None else decoder.start + int(time / decoder.time_base)
+            decoder.container.seek(offset, stream=decoder.stream)
+            packets = decoder.container.demux(decoder.stream)
+            if time is None:
+                self._index = 0
+                yield from packets
+                return
+            key = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
+            landed = None if key is None else self._time(key)
+            if key is not None and landed is not None and landed <= self.goal:
+                self._index = None
+                yield key
+                yield from packets
+                return
 
 
 def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+    """Whether the track is a picture for a shelf, not a recording."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _open(uri: str, stack: ExitStack) -> InputContainer:
+def _too_large(uri: str, width: int, height: int, max_pixels: int) -> InputError:
+    return InputError(
+        uri,
+        f"its pictures have {width} x {height} pixels, more than the {max_pixels} allowed",
+        "Raise sampling.max_pixels in the recipe, or scale it down",
+    )
+
+
+def _open(uri: str, stack: ExitStack, max_pixels: int | None) -> InputContainer:
+    """Opens the container, after a look at its first bytes: FFmpeg says too little, and sets up a picture of any size
+    for a GIF before one can ask how large it is."""
     fs, path = locate(uri)
-    source: str | IO[bytes] = path
-    if not is_local(fs):
-        source = stack.enter_context(fs.open(path, "rb"))
-    options: dict[str, Any] = {"format_whitelist": FORMATS}
     try:
-        if fs.size(path) == 0:
-            raise InputError(uri, "the file is empty (zero bytes)", "Copy it again")
-        return av.open(source, options=options)
+        with fs.open(path, "rb") as file:
+            head = file.read(512)
+            if not head:
+                raise InputError(uri, "the file is empty (zero bytes)", "Copy or record it again")
+            if head[:4] == b"GIF8" and max_pixels is not None:
+                width, height = struct.unpack("<HH", head[6:10].ljust(4, b"\0"))
+                if width * height > max_pixels:
+                    raise _too_large(uri, width, height, max_pixels)
+            if head[4:8] == b"ftyp" and not _has_moov(file):
+                cause = "index (moov) missing: cut off or still being written"
+                raise InputError(uri, cause, "Record or copy it again, or wait until it is complete")
     except FileNotFoundError as error:
         raise InputError(uri, "no such file", "Check the path") from error
+    except (OSError, struct.error) as error:
+        raise InputError(uri, f"cannot be read: {error}", "Check the file and its permissions") from error
+    source = path if is_local(fs) else stack.enter_context(fs.open(path, "rb"))
+    try:
+        container = av.open(source, options={"format_whitelist": FORMATS})
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(to_uri(fs, path), f"not a readable video: {error}", "Check the file") from error
+        text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+        cause = "is text, not a video" if text else f"is not a readable video: {error.strerror}"
+        raise InputError(uri, cause, "Give a video file, or leave it out") from error
+    return cast(InputContainer, stack.enter_context(container))
+
+
+def _has_moov(file: IO[bytes]) -> bool:
+    """Whether an MP4 file has its index. Reads only the headers of its boxes."""
+    position = 0
+    while True:
+        file.seek(position)
+        header = file.read(16)
+        if len(header) < 8:
+            return False
+        size, kind = struct.unpack(">I4s", header[:8])
+        if kind in (b"moov", b"moof"):
+            return True
+        if size == 1 and len(header) == 16:
+            size = struct.unpack(">Q", header[8:])[0]
+        if size < 8:
+            return False
+        position += size

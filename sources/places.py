@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from typing import IO, cast
 
 import fsspec
@@ -23,7 +25,7 @@ def is_local(fs: AbstractFileSystem) -> bool:
 
 
 def to_uri(fs: AbstractFileSystem, path: str) -> str:
-    """The URI under which :func:`locate` finds this path again."""
+    """The URI under which :func:`locate` finds this path again. Local paths stay plain."""
     return path if is_local(fs) else cast(str, fs.unstrip_protocol(path))
 
 
@@ -31,3 +33,49 @@ def open_binary(uri: str) -> IO[bytes]:
     """Opens a file for reading, seekable, as its file system does it."""
     fs, path = locate(uri)
     return cast(IO[bytes], fs.open(path, "rb"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder by its path and its name in the folder that holds it."""
+
+    path: str
+    name: str
+    is_folder: bool
+
+
+def entries(fs: AbstractFileSystem, folder: str) -> list[Entry]:
+    """What a folder holds, in natural order. Hidden names (.git, ._clip.mp4) are left out.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    found = []
+    for info in fs.ls(folder, detail=True):
+        path = info["name"].rstrip("/")
+        name = basename(path)
+        # A link to a folder is listed as a link, and stores list a folder inside itself.
+        is_folder = info["type"] == "directory" or (info["type"] in ("link", "other") and fs.isdir(path))
+        if not name.startswith(".") and path != folder.rstrip("/"):
+            found.append(Entry(path, name, is_folder))
+    return sorted(found, key=lambda entry: natural(entry.name))
+
+
+def basename(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def parent(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[0] or "/"
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """A file name as its stem and its suffix in lower case (`("clip.en", ".vtt")`)."""
+    stem, suffix = os.path.splitext(name)
+    return stem, suffix.lower()
+
+
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key by which clip2 comes before clip10."""
+    parts = [part for part in re.split(r"([0-9]+)", name) if part]
+    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part.casefold()) for part in parts], name

@@ -1,24 +1,32 @@
-"""Reader of video files."""
+"""Reader of video files, with the subtitles beside them or inside."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from fsspec import AbstractFileSystem
 
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
-from sources.base import Candidate, Recording
+from sources import subtitles
+from sources.base import Candidate, Cue, Recording
 from sources.decoding import VideoDecoder
 from sources.frame import Frame
-from sources.places import to_uri
+from sources.identity import stream_sha256
+from sources.places import Entry, basename, entries, is_local, locate, open_binary, parent, split_suffix, to_uri
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".ts")
 
 
 class VideoRecording(Recording):
-    def __init__(self, uri: str) -> None:
+    """An open video with its cues: those of the files beside it come first, then those of its own text tracks."""
+
+    def __init__(self, uri: str, subtitle_files: Sequence[str] = ()) -> None:
         self.decoder = VideoDecoder(uri)
+        self._uri = uri
+        self._subtitle_files = subtitle_files
 
     def close(self) -> None:
         self.decoder.close()
@@ -29,6 +37,25 @@ class VideoRecording(Recording):
     def frames_at(self, times: Sequence[float]) -> Iterator[Frame]:
         return self.decoder.frames_at(times)
 
+    def cues(self) -> Sequence[Cue]:
+        """The cues of the first subtitle track that has any: a second one says the same in another language."""
+        for uri in self._subtitle_files:
+            if found := read_subtitles(uri).cues:
+                return found
+        if not subtitles.text_tracks(self.decoder.container):
+            return ()
+        # A container of its own: reading on in the decoder's would move it under a running iteration.
+        second = VideoDecoder(self._uri)
+        try:
+            for track in subtitles.text_tracks(second.container):
+                start = float(second.start * second.time_base)
+                second.container.seek(0)
+                if cues := sorted(subtitles.track_cues(second.container, track, start), key=lambda cue: cue.t0):
+                    return cues
+        finally:
+            second.close()
+        return ()
+
 
 class VideoSource:
     """Video files with their subtitles."""
@@ -37,31 +64,48 @@ class VideoSource:
     default_domain = Domain.DAILY_LIFE
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
-        return root.lower().endswith(SUFFIXES) and fs.isfile(root)
+        return split_suffix(root)[1] in SUFFIXES and bool(fs.isfile(root))
 
     def find(self, fs: AbstractFileSystem, root: str) -> Iterator[Candidate | Problem]:
         uri = to_uri(fs, root)
-        yield Candidate(root.rsplit("/", 1)[-1].rsplit(".", 1)[0], self.name, uri, (("video", uri),))
+        stem = split_suffix(basename(root))[0]
+        beside = [
+            ("subtitles", to_uri(fs, entry.path))
+            for entry in _siblings(fs, parent(root))
+            if split_suffix(entry.name)[1] in subtitles.SUFFIXES and _language(stem, entry.name) is not None
+        ]
+        yield Candidate(stem, self.name, uri, (("video", uri), *beside))
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
-        from sources.discovery import stream_sha256
-
-        with VideoRecording(candidate.uri) as recording:
-            stream = recording.decoder.stream
-            if stream.width * stream.height > max_pixels:
-                raise InputError(candidate.uri, "too large", "Raise sampling.max_pixels")
-            duration = float((stream.duration or 0) * recording.decoder.time_base)
-            if not duration:
-                duration = (recording.decoder.container.duration or 0) / 1e6
-            track = Track(
-                kind=TrackKind.VIDEO,
-                name="video",
-                codec=stream.codec_context.name,
-                width=stream.width,
-                height=stream.height,
-                rate=float(stream.average_rate) if stream.average_rate else None,
-                items=stream.frames or None,
-            )
+        decoder = VideoDecoder(candidate.parts[0][1], max_pixels)
+        try:
+            video, duration, notes = describe(decoder)
+            tracks = [video]
+            tracks += [
+                Track(kind=TrackKind.AUDIO, name=f"audio {track.index}", codec=track.name, language=track.language)
+                for track in decoder.container.streams.audio
+            ]
+            for part in parts:
+                if part.role == "subtitles":
+                    name = basename(part.uri)
+                    read = read_subtitles(part.uri)
+                    notes += [f"subtitles {name}: {note}" for note in read.notes]
+                    if read.cues:
+                        language = _language(candidate.name, name) or None
+                        items = len(read.cues)
+                        tracks.append(Track(kind=TrackKind.SUBTITLES, name=name, items=items, language=language))
+            for inner in subtitles.text_tracks(decoder.container):
+                tracks.append(
+                    Track(
+                        kind=TrackKind.SUBTITLES,
+                        name=f"subtitles {inner.index}",
+                        codec=inner.name,
+                        items=inner.frames or None,
+                        language=inner.language,
+                    )
+                )
+        finally:
+            decoder.close()
         return Stream(
             sha256=stream_sha256(parts, candidate.selector),
             uri=candidate.uri,
@@ -69,9 +113,68 @@ class VideoSource:
             domain=domain,
             format=self.name,
             parts=parts,
-            tracks=(track,),
+            tracks=tuple(tracks),
             duration=duration,
+            notes=tuple(notes),
         )
 
     def open(self, stream: Stream) -> Recording:
-        return VideoRecording(stream.parts[0].uri)
+        files = [part.uri for part in stream.parts if part.role == "subtitles"]
+        return VideoRecording(stream.parts[0].uri, files)
+
+
+def describe(decoder: VideoDecoder, name: str = "video") -> tuple[Track, float, list[str]]:
+    """The track of an open video, its readable duration in seconds, and notes. Decodes one frame: a track that cannot
+    be decoded at all is found here and not in the middle of a run.
+
+    Raises:
+        schemas.errors.InputError: no frame of it can be decoded.
+    """
+    extent = decoder.extent()
+    first = next(iter(decoder.frames(0.0, float("inf"), None)), None)
+    if first is None:
+        raise InputError(decoder.uri, "no frame of its video can be decoded", "Record or copy it again")
+    notes = []
+    if extent.cut_off:
+        notes.append(f"cut off: {extent.end:.3f} s of {extent.declared:.3f} s can be read")
+    stream = decoder.stream
+    track = Track(
+        kind=TrackKind.VIDEO,
+        name=name,
+        codec=stream.codec_context.codec.canonical_name,
+        width=first.width,
+        height=first.height,
+        rate=float(stream.average_rate) if stream.average_rate else None,
+        items=None if extent.cut_off else stream.frames or None,
+    )
+    return track, max(extent.end, first.time), notes
+
+
+def read_subtitles(uri: str) -> subtitles.Subtitles:
+    """A subtitle file, or no cues and a note when it cannot be read."""
+    try:
+        with open_binary(uri) as file:
+            return subtitles.parse(file.read(), split_suffix(uri)[1])
+    except OSError as error:
+        return subtitles.Subtitles((), (f"cannot be read: {error.strerror or error}",))
+
+
+def _language(stem: str, name: str) -> str | None:
+    """The language a subtitle file's name gives (`clip.en.vtt`), "" for none, None when it is of another video."""
+    own = split_suffix(name)[0]
+    if own == stem:
+        return ""
+    rest = own.removeprefix(f"{stem}.")
+    return rest if rest != own and len(rest) <= 12 and "." not in rest else None
+
+
+def _siblings(fs: AbstractFileSystem, folder: str) -> Sequence[Entry]:
+    """What lies in a folder. Remembered while the folder does not change: it is asked again for each of its videos."""
+    if not is_local(fs):
+        return entries(fs, folder)  # stores cache listings themselves
+    return _local_entries(folder, os.stat(folder).st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _local_entries(folder: str, changed: int) -> Sequence[Entry]:
+    return entries(locate(folder)[0], folder)

@@ -15,7 +15,8 @@ from schemas.outcome import InputOutcome, Outcome
 from schemas.recipe import Recipe, SourceSpec
 from schemas.stream import Stream, StreamPart
 from sources.base import Candidate
-from sources.discovery import discover, fingerprint, hash_parts, probe, stream_sha256
+from sources.discovery import discover, probe
+from sources.identity import fingerprint, hash_parts, stream_sha256
 from storage.catalog.catalog import Catalog
 from tasks.run import Run
 

@@ -179,7 +179,8 @@ def _seconds(report: dict) -> float:
 def decode(out: Path) -> Iterator[tuple[str, str, str]]:
     from schemas.recipe import SourceSpec
     from schemas.stream import Domain
-    from sources.discovery import discover, hash_parts, open_recording, probe
+    from sources.discovery import discover, open_recording, probe
+    from sources.identity import hash_parts
 
     files = [film(out / "films-20" / "0000.mp4", 0, 29.9, (640, 360), 24)]
     files += [
@@ -230,7 +231,8 @@ def ocr(out: Path) -> Iterator[tuple[str, str, str]]:
     from schemas.recipe import Sampling, SourceSpec
     from schemas.segment import Segment
     from schemas.stream import Domain, Stream
-    from sources.discovery import discover, hash_parts, open_recording, probe
+    from sources.discovery import discover, open_recording, probe
+    from sources.identity import hash_parts
 
     def words_of(lines: Sequence[str]) -> set[str]:
         return {word for line in lines for word in line.split() if len(word) > 1}
