@@ -23,7 +23,7 @@ _TYPING_GAP = 3.0
 # An element found when it was clicked is recorded around the press.
 _CLICKED_WITHIN = 0.6
 # Elements larger than this hold others and name nothing in particular.
-_LARGEST_ELEMENT = 0.5
+_LARGEST_ELEMENT = 0.15
 
 _MODIFIERS = {
     "ctrl": "ctrl", "ctrl_l": "ctrl", "ctrl_r": "ctrl", "control": "ctrl",
@@ -113,6 +113,8 @@ class _InputObserver(Observer):
             element = self.elements.at(gesture.t0, point)
             if element is not None:
                 content, box = element.name.strip(), element.box
+                # A tree taken earlier may have aged.
+                confidence = 0.95 if element.clicked else 0.7
         return self.expert.anchor(
             self.segment,
             gesture.kind,

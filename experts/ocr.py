@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 
 from experts.base import Expert, Observer
@@ -23,13 +24,16 @@ from sources.frame import Frame, Pixels
 
 # Reads that a still screen would not need are paid from a purse: short clips are read whenever they change, long
 # recordings mostly once a change has come to rest.
-_PURSE, _PURSE_PER_FRAME = 12.0, 0.04
+_PURSE, _PURSE_PER_FRAME = 12.0, 0.02
 # A change that never rests is read after so many seconds all the same.
 _PATIENCE = 3.0
 # Smaller changes than this many tiles (a pointer, a cursor) wait for the next read nearby, or for this long.
-_SMALL_TILES, _SMALL_PATIENCE = 6, 2.0
+_SMALL_TILES, _SMALL_PATIENCE = 12, 2.0
+# Changes of less than this share of the frame must rest for some time, longer where it was read a moment ago.
+_LARGE, _REST, _RECENT, _RECENT_REST = 0.1, 0.9, 2.5, 1.4
 # How many screens already read are remembered, so that a return to one costs nothing.
 _MEMORY = 32
+_RETURN_TILES = 12
 # Above this share of the frame one read of all of it is cheaper than reading parts.
 _FULL = 0.6
 # Larger than the other thumbnails: a digit of a phone's clock must show.
@@ -263,40 +267,66 @@ class _OCRObserver(Observer):
         known = self._recall(gray, frame.time)
         if known is not None:
             self._restore(frame, gray, dirty, known)
-            return
+            dirty = dirty & known[1]
         ready = np.zeros(dirty.shape, np.bool_)
         eager = False
+        restless = cv2.dilate(moving.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
         for region in _regions(dirty):
-            rests = not (moving & region).any()
-            waited = frame.time - float(self.read_at[region & dirty].max())
-            if int((region & dirty).sum()) <= _SMALL_TILES:
-                if rests and frame.time - float(self.since[region & dirty].max()) >= _SMALL_PATIENCE:
+            size = int(region.sum())
+            # A countdown in a dialog must not keep the rest of it from being read.
+            still = region & ~restless
+            rests = still.sum() >= 0.6 * size and frame.time - float(self.since[still].max()) >= self._rest(
+                region, frame.time
+            )
+            waited = frame.time - float(self.read_at[region].max())
+            if rests:
+                ready |= still
+            elif size > _SMALL_TILES:
+                if waited >= _PATIENCE:
                     ready |= region
-            elif rests or waited >= _PATIENCE:
-                ready |= region
-            elif self.purse >= 1:
-                ready |= region
-                eager = True
+                elif self.purse >= 1:
+                    ready |= region
+                    eager = True
         if ready.any():
             self.purse -= eager
             # What waits nearby goes along: it costs no further call.
-            ready |= dirty & ~(moving & ~ready)
+            ready |= dirty & ~restless
             self._read(frame, gray, ready)
 
-    def _recall(self, gray: Pixels, time: float) -> _Seen | None:
-        """The latest screen already read that this picture shows again."""
+    def _rest(self, region: Mask, time: float) -> float:
+        """How long a change must have rested before it is read: large ones are new screens, small ones often a
+        pointer that passes or a button that lights up."""
+        size = float(region.sum())
+        if size <= _SMALL_TILES:
+            return _SMALL_PATIENCE
+        if size >= _LARGE * region.size:
+            return 0.0
+        recent = time - float(self.read_at[region].max()) < _RECENT
+        return _RECENT_REST if recent else _REST
+
+    def _recall(self, gray: Pixels, time: float) -> tuple[_Seen, Mask] | None:
+        """The latest screen already read that this picture shows again, and the few tiles that differ (a clock)."""
         for seen in reversed(self.seen):
             covered = np.zeros(gray.shape, np.bool_)
             self.pointer.cover(covered, seen.time, time)
-            if not tiles(changed_pixels(seen.gray, gray) & ~covered).any():
-                return seen
+            off = tiles(changed_pixels(seen.gray, gray) & ~covered)
+            if off.sum() <= _RETURN_TILES:
+                return seen, off
         return None
 
-    def _restore(self, frame: Frame, gray: Pixels, dirty: Mask, known: _Seen) -> None:
-        begin = float(self.since[dirty].max())
-        found = [(line.text, line.box, line.confidence) for line in known.lines if _touches(line.box, dirty)]
-        self._replace(dirty, found, min(begin, frame.time), frame.time)
-        self._remember(frame, gray, dirty)
+    def _restore(self, frame: Frame, gray: Pixels, dirty: Mask, known: tuple[_Seen, Mask]) -> None:
+        seen, off = known
+        back = dirty & ~off
+        if not back.any():
+            return
+        begin = float(self.since[back].max())
+        found = [
+            (line.text, line.box, line.confidence)
+            for line in seen.lines
+            if _touches(line.box, back) and not _touches(line.box, off)
+        ]
+        self._replace(back, found, min(begin, frame.time), frame.time)
+        self._remember(frame, gray, back)
 
     def _read(self, frame: Frame, gray: Pixels, region: Mask) -> None:
         rgb = frame.rgb(self.expert.max_side)
@@ -415,7 +445,7 @@ class _OCRObserver(Observer):
         self.reference = np.where(pixels, gray, self.reference)
         self.read_at[region] = frame.time
         self.drawn_at = frame.time
-        if not tiles(changed_pixels(self.reference, gray)).any():
+        if tiles(changed_pixels(self.reference, gray)).sum() <= _RETURN_TILES:
             self.small_rgb = frame.rgb(SIDE)
             self.seen.append(_Seen(frame.time, gray, [_Shown(**vars(line)) for line in self.lines]))
             del self.seen[:-_MEMORY]
@@ -451,8 +481,6 @@ def _touches(box: Box, region: Mask) -> bool:
 
 def _regions(mask: Mask) -> list[Mask]:
     """Connected groups of tiles, where a gap within a line of text still connects."""
-    import cv2
-
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 9), np.uint8))
     count, labels = cv2.connectedComponents(wide, connectivity=8)
     return [np.asarray((labels == label) & mask) for label in range(1, count)]

@@ -105,11 +105,14 @@ def _event_step(timeline: Timeline, event: FactualAnchor, observed: float, chang
     kind = _TYPES[AnchorKind(event.kind)]
     target = None
     if kind in (ActionType.CLICK, ActionType.DOUBLE_CLICK, ActionType.RIGHT_CLICK, ActionType.DRAG):
-        if event.content or event.box is not None:
-            target = Target(text=event.content or None, box=event.box)
-        elif event.point is not None:
+        line = None
+        if event.point is not None:
             line = line_at(timeline, timeline.lines_at(observed), event.point, exact=True)
-            target = Target(text=line.content, box=line.box) if line is not None else None
+        if line is not None and folded(line.content) and not _agree(event.content, line.content):
+            # What stands under the pointer is certain; the tree may be of another moment or another scaling.
+            target = Target(text=line.content, box=line.box)
+        elif event.content or event.box is not None:
+            target = Target(text=event.content or None, box=event.box)
     action = Action(
         type=kind,
         point=event.point,
@@ -128,6 +131,12 @@ def _event_step(timeline: Timeline, event: FactualAnchor, observed: float, chang
         target=target,
         reason=_reason(timeline, kind, target, action, observed, shown),
     )
+
+
+def _agree(name: str, line: str) -> bool:
+    """Whether an element's name and a line read in it say the same."""
+    one, other = _words(name), _words(line)
+    return bool(one & other) or folded(name) == folded(line)
 
 
 # --- recordings without a log ----------------------------------------------------------------------------------------
