@@ -21,8 +21,6 @@ def cluster(address: str | None) -> Iterator[int]:
     ours = not ray.is_initialized()
     if ours:
         _connect(address)
-    for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     DataContext.get_current().enable_progress_bars = False
     try:
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -32,15 +30,16 @@ def cluster(address: str | None) -> Iterator[int]:
 
 
 def _connect(address: str | None) -> None:
+    # Ray's notes for its developers are not for the users of this command; failures reach us as exceptions.
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     if address:
-        ray.init(address=address, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.ERROR)
     else:
-        # Ray's core prints its notes for developers to the terminal as errors; real failures reach us as exceptions.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(
             address="local",
             num_cpus=os.cpu_count(),
             object_store_memory=_OBJECT_STORE,
             include_dashboard=False,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
         )

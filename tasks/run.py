@@ -62,11 +62,14 @@ def begin_run(recipe: Recipe) -> Iterator[Run]:
 
 
 def absorb_anchors(run: Run, catalog: Catalog) -> None:
-    """Enters the anchor shards of runs that ended without doing so (killed, or this one): what workers measured is
-    kept even when the driver died before it heard of it."""
+    """Enters the anchor shards of runs that have not said how they ended (this one, others under way, killed ones):
+    what workers measured is kept even when the driver died before it heard of it. Killed runs end here."""
     corpus = Corpus.open(run.recipe.corpus)
+    killed = set(catalog.killed_runs())
     for name in catalog.unended_runs():
         catalog.record_anchors(name, scan(corpus.location, name))
+        if name in killed:
+            catalog.end_run(name, RunState.INTERRUPTED)
 
 
 def _unfinished(run: Run, state: RunState, message: str) -> RunReport:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -101,7 +103,7 @@ class Catalog:
     # Runs
 
     def begin_run(self, run_id: str, recipe_name: str, recipe_hash: str, recipe_json: str) -> None:
-        """Records that a run works on the corpus."""
+        """Records that a run of this process works on the corpus."""
 
         def work(session: Session) -> None:
             self._db.insert_missing(
@@ -115,6 +117,8 @@ class Catalog:
                         "recipe_hash": recipe_hash,
                         "recipe": recipe_json,
                         "state": RunState.RUNNING.value,
+                        "host": socket.gethostname(),
+                        "pid": os.getpid(),
                         "started": datetime.now(UTC),
                     }
                 ],
@@ -142,6 +146,14 @@ class Catalog:
         """Runs that never said how they ended, oldest first: under way, or killed."""
         query = select(RunRow.id).where(self._db.of(RunRow), RunRow.state == RunState.RUNNING.value)
         return self._db.read(lambda session: list(session.scalars(query.order_by(RunRow.started, RunRow.id))))
+
+    def killed_runs(self) -> list[str]:
+        """Unended runs whose process on this machine is gone. Of other machines' runs nothing is known here."""
+        query = select(RunRow.id, RunRow.pid).where(
+            self._db.of(RunRow), RunRow.state == RunState.RUNNING.value, RunRow.host == socket.gethostname()
+        )
+        rows = self._db.read(lambda session: session.execute(query).all())
+        return [run for run, pid in rows if not _alive(pid)]
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs, newest first."""
@@ -569,6 +581,16 @@ def _shard_values(shard: Shard) -> dict[str, Any]:
 
 def _shard(row: ShardRow) -> Shard:
     return Shard(path=row.path, sha256=row.sha256, rows=row.rows, size=row.size)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's process: it is there
+    return True
 
 
 def _run_record(row: RunRow) -> RunRecord:

@@ -72,6 +72,8 @@ class RunRow(_OfCorpus, Base):
     recipe_hash: Mapped[str] = mapped_column(_KEY)
     recipe: Mapped[str]
     state: Mapped[str] = mapped_column(String(32))
+    host: Mapped[str]
+    pid: Mapped[int]
     started: Mapped[datetime]
     ended: Mapped[datetime | None]
     report: Mapped[dict[str, Any] | None]

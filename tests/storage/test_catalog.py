@@ -96,6 +96,7 @@ def live_units(catalog: Catalog, written: list[Written]) -> set[str]:
 def test_a_run_is_under_way_until_it_says_how_it_ended(catalog: Catalog, make: Any) -> None:
     catalog.begin_run("run-2", "recipe", make.sha("recipe"), "{}")
     catalog.begin_run("run-2", "recipe", make.sha("recipe"), "{}")
+    assert catalog.killed_runs() == [], "their process, this one, is alive"
     assert catalog.unended_runs() == ["run-1", "run-2"]
     assert catalog.last_report() is None
     done = report("run-1")
@@ -442,3 +443,16 @@ def test_a_password_is_not_shown(corpus: Corpus) -> None:
     with pytest.raises((CorpusError, UsageError)) as caught:
         Catalog.open("postgresql+nosuchdriver://user:secret@host/db", corpus)
     assert "secret" not in str(caught.value)
+
+
+def test_a_run_whose_process_is_gone_is_known_as_killed(catalog: Catalog, corpus: Corpus) -> None:
+    code = (
+        "import sys; from storage.corpus import Corpus; from storage.catalog.catalog import Catalog\n"
+        "corpus = Corpus.open(sys.argv[1])\n"
+        "with Catalog.open(sys.argv[2], corpus) as catalog: catalog.begin_run('run-gone', 'r', 'h', '{}')\n"
+    )
+    url = catalog._engine.url.render_as_string(hide_password=False)
+    subprocess.run([sys.executable, "-c", code, corpus.uri, url], check=True)
+    assert catalog.killed_runs() == ["run-gone"]
+    catalog.end_run("run-gone", RunState.INTERRUPTED)
+    assert catalog.killed_runs() == []

@@ -27,6 +27,8 @@ def upgrade() -> None:
         _required("recipe_hash", sa.String(64)),
         _required("recipe", sa.Text()),
         _required("state", sa.String(32)),
+        _required("host", sa.Text()),
+        _required("pid", sa.BigInteger()),
         _moment("started"),
         sa.Column("ended", sa.DateTime(timezone=True)),
         sa.Column("report", sa.JSON()),
