@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_CHATTER = ("ray.data._internal.progress", "ray._private.authentication.authentication_token_setup")
+"""Loggers that warn of settings which are meant to be as they are."""
 
 
 def set_up_environment() -> None:
@@ -21,7 +23,6 @@ def set_up_environment() -> None:
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_CLI_PROMPT": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }.items():
         os.environ.setdefault(name, value)
@@ -49,6 +50,9 @@ def stage_lines() -> Iterator[None]:
         logger.addHandler(own)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    for name in _CHATTER:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    own.say("start", "Prefect and its server")
     try:
         yield
     finally:
@@ -68,24 +72,28 @@ class _StageLines(logging.Handler):
         self._live = sys.stderr.isatty()
 
     def emit(self, record: logging.LogRecord) -> None:
-        from dataclaw.text import plain
-
-        stage = str(getattr(record, "task_name", None) or getattr(record, "flow_name", "") or "")
-        line = f"{time.monotonic() - self._start:6.1f} s  {plain(stage):<10}  {plain(record.getMessage())}"
+        stage = getattr(record, "task_name", None) or getattr(record, "flow_name", None) or ""
         try:
-            if not self._live:
-                sys.stderr.write(line + "\n")
-            elif record.levelno >= logging.WARNING:
-                self.close_line()
-                sys.stderr.write(line + "\n")
-            else:
-                if stage != self._stage:
-                    self.close_line()
-                sys.stderr.write("\r\x1b[2K" + _cut(line))
-                self._stage = stage
-            sys.stderr.flush()
+            self.say(str(stage), record.getMessage(), keep=record.levelno >= logging.WARNING)
         except Exception:
             self.handleError(record)
+
+    def say(self, stage: str, words: str, keep: bool = False) -> None:
+        """Writes a line; one to `keep` is not replaced by the next."""
+        from dataclaw.text import plain
+
+        line = f"{time.monotonic() - self._start:6.1f} s  {plain(stage):<10}  {plain(words)}"
+        if not self._live:
+            sys.stderr.write(line + "\n")
+        elif keep:
+            self.close_line()
+            sys.stderr.write(line + "\n")
+        else:
+            if stage != self._stage:
+                self.close_line()
+            sys.stderr.write("\r\x1b[2K" + _cut(line))
+            self._stage = stage
+        sys.stderr.flush()
 
     def close_line(self) -> None:
         """Ends a line that might still have been replaced."""

@@ -88,7 +88,14 @@ def write_gallery(
     for page in range(1, pages + 1):
         cards = _cards(rows, images, first=(page - 1) * per_page, count=min(per_page, shown - (page - 1) * per_page))
         stream = template.stream(
-            manifest=manifest, overview=overview, cards=cards, page=page, pages=pages, shown=shown, address=_address
+            name=corpus.name,
+            manifest=manifest,
+            overview=overview,
+            cards=cards,
+            page=page,
+            pages=pages,
+            shown=shown,
+            address=_address,
         )
         temporary = folder / f".{_address(page)}.tmp"
         with temporary.open("w", encoding="utf-8") as file:
