@@ -365,6 +365,8 @@ def _reversals(times: _Array, path: _Array) -> Iterator[tuple[float, float, floa
     along = centred @ axes[0]
     extremes = _zigzag(along, _LEG)
     for before, place, after in zip(extremes, extremes[1:], extremes[2:], strict=False):
+        if min(abs(along[place] - along[before]), abs(along[after] - along[place])) < _LEG:
+            continue  # the path begins here
         legs = [float(np.hypot.reduce(smooth[end] - smooth[place])) for end in (before, after)]
         # Only as far as both legs go: a hesitation turns back halfway of an approach.
         shared = 0.8 * min(legs)
