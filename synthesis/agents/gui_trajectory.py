@@ -17,7 +17,7 @@ from schemas.score import Claim, ClaimKind, Support
 from schemas.stream import Domain, Stream
 from synthesis.agents.gui.fragments import ALIKE, Fragment, Ordering, order_fragments
 from synthesis.agents.gui.steps import TYPED_WITHIN, Told, drawn_in_thousandths, headline, steps_of
-from synthesis.agents.gui.timeline import INPUTS, MARKS, Timeline, folded
+from synthesis.agents.gui.timeline import INPUTS, JUST_SEEN, MARKS, Timeline, folded
 from synthesis.agents.passages import spread
 from synthesis.base import Agent, Evidence
 from synthesis.verification.mentions import claims_in, quoted
@@ -322,7 +322,8 @@ class _Claims:
         target: dict[str, Any] = step.get("target") or {}
         name, box = target.get("text"), target.get("box")
         # A line that ends with the frame before the action still has to share time with the window.
-        window: dict[str, Any] = {"stream": stream, "t0": max(0.0, observed - _MARGIN), "t1": acted + _MARGIN}
+        begin = max(0.0, observed - JUST_SEEN - _MARGIN)
+        window: dict[str, Any] = {"stream": stream, "t0": begin, "t1": acted + _MARGIN}
         if name:
             self._add(f"{path}/target/text", ClaimKind.QUOTE, text=name, kinds=_TARGETS, **window)
         if box:

@@ -21,11 +21,16 @@ _TYPES = {
     AnchorKind.TYPING: ActionType.TYPE,
     AnchorKind.HOTKEY: ActionType.HOTKEY,
 }
+_PRESSES = (AnchorKind.CLICK, AnchorKind.DOUBLE_CLICK, AnchorKind.RIGHT_CLICK, AnchorKind.DRAG)
 # A change shows on the first frame sampled after it.
 _SAMPLING = 0.1
 # Presses at one place so soon after another ask for the same thing.
 _REPEAT_SECONDS, _REPEAT_DISTANCE = 4.0, 0.012
 _STOP_SECONDS = 3.0
+# The recorder told the element at the very moment of the press.
+_SURE_ELEMENT = 0.9
+# How far from a pointer, in frame widths, the text of the list entry under it may end.
+_ROW = 0.2
 TYPED_WITHIN = 1.5
 """Seconds after a text was typed within which it must be legible."""
 # A change without a known cause counts as a step only when it is more than a detail.
@@ -77,6 +82,9 @@ def from_events(timeline: Timeline) -> Told:
                 timeline.name, event.t0, f"The keys {quoted(event.content)} end the recording: they stop the recorder"
             )
             continue
+        if event.point is None and not event.content and event.kind in _PRESSES:
+            told.leave_out(timeline.name, event.t0, "It lies off the recorded picture: nothing shows what it met")
+            continue
         if not changes and event.kind != AnchorKind.TYPING:
             told.leave_out(
                 timeline.name, event.t0, "It had no effect: the screen did not change before the next action"
@@ -105,14 +113,7 @@ def _event_step(timeline: Timeline, event: FactualAnchor, observed: float, chang
     kind = _TYPES[AnchorKind(event.kind)]
     target = None
     if kind in (ActionType.CLICK, ActionType.DOUBLE_CLICK, ActionType.RIGHT_CLICK, ActionType.DRAG):
-        line = None
-        if event.point is not None:
-            line = line_at(timeline, timeline.lines_at(observed), event.point, exact=True)
-        if line is not None and folded(line.content) and not _agree(event.content, line.content):
-            # What stands under the pointer is certain; the tree may be of another moment or another scaling.
-            target = Target(text=line.content, box=line.box)
-        elif event.content or event.box is not None:
-            target = Target(text=event.content or None, box=event.box)
+        target = _event_target(timeline, event, observed)
     action = Action(
         type=kind,
         point=event.point,
@@ -131,6 +132,38 @@ def _event_step(timeline: Timeline, event: FactualAnchor, observed: float, chang
         target=target,
         reason=_reason(timeline, kind, target, action, observed, shown),
     )
+
+
+def _event_target(timeline: Timeline, event: FactualAnchor, observed: float) -> Target | None:
+    """What a press met: the element recorded at that moment, else the line under the pointer or in its row, else the
+    element of an earlier tree, where no line contradicts it: trees age, and are off after the scaling has changed."""
+    named = Target(text=event.content or None, box=event.box) if event.content or event.box is not None else None
+    if event.point is None:
+        return named
+    lines = timeline.lines_before(observed)
+    under = line_at(timeline, lines, event.point, exact=True)
+    if under is not None and not folded(under.content):
+        under = None
+    sure = event.confidence >= _SURE_ELEMENT
+    if under is None and not sure:
+        under = _in_row(lines, event.point, _ROW if named is None else _ROW / 2)
+    if under is not None and not (named is not None and (sure or _agree(event.content, under.content))):
+        return Target(text=under.content, box=under.box)
+    return named
+
+
+def _in_row(lines: Sequence[FactualAnchor], point: Point, reach: float) -> FactualAnchor | None:
+    """The nearest line in the row of a point: an entry of a list is wider than its text."""
+    best: tuple[float, FactualAnchor] | None = None
+    for line in lines:
+        if line.box is None or len(line.content) < 2:
+            continue
+        if not line.box.y0 - 0.008 <= point.y <= line.box.y1 + 0.008:
+            continue
+        away = max(line.box.x0 - point.x, point.x - line.box.x1, 0.0)
+        if away <= reach and (best is None or away < best[0]):
+            best = (away, line)
+    return best[1] if best is not None else None
 
 
 def _agree(name: str, line: str) -> bool:
