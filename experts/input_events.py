@@ -42,7 +42,8 @@ class InputEvents(Expert):
     when they turn back; keys up to 3 s apart. Backspace takes back the character before it. The direction of a wheel
     is that in which the view moves over the page (`down` shows what lies below). Elements come from the accessibility
     tree: the one recorded as clicked at that moment, else the smallest named one of the latest tree before the event;
-    it must contain the pointer, for boxes are off after the display scaling has changed.
+    it must contain the pointer. Once the pointer has been beyond the screen none is given: the display scaling has
+    changed since, and boxes no longer fit.
     """
 
     name = "input_events"
@@ -78,7 +79,7 @@ class _InputObserver(Observer):
         self.segment = segment
         # All events are merged, so that nothing is cut at a border; those that begin here are this segment's.
         self.gestures = merge(recording.events())
-        self.elements = _Elements(recording.elements())
+        self.elements = _Elements(recording.elements(), recording.events())
         self.windows = sorted(recording.windows(), key=lambda window: window.time)
 
     def finish(self) -> list[FactualAnchor]:
@@ -132,7 +133,10 @@ class _InputObserver(Observer):
 class _Elements:
     """The accessibility trees of a recording, by the time at which they were taken."""
 
-    def __init__(self, elements: Sequence[UIElement]) -> None:
+    def __init__(self, elements: Sequence[UIElement], events: Sequence[InputEvent]) -> None:
+        # A pointer beyond the screen: its scaling has changed, and boxes no longer lie where the elements are.
+        beyond = (e.time for e in events if e.action in ("move", "button", "wheel") and _point(_place(e)) is None)
+        self.trusted_until = min(beyond, default=float("inf"))
         self.clicked = sorted((e for e in elements if e.clicked), key=lambda e: e.time)
         self.trees: dict[float, list[UIElement]] = {}
         for element in elements:
@@ -142,7 +146,7 @@ class _Elements:
 
     def at(self, time: float, point: Point | None) -> UIElement | None:
         """The element a press at `time` met; None rather than a doubtful one."""
-        if point is None:
+        if point is None or time >= self.trusted_until:
             return None
         near = [e for e in self.clicked if abs(e.time - time) <= _CLICKED_WITHIN and _meaningful(e, point)]
         if near:

@@ -30,7 +30,7 @@ _STOP_SECONDS = 3.0
 # The recorder told the element at the very moment of the press.
 _SURE_ELEMENT = 0.9
 # How far from a pointer, in frame widths, the text of the list entry under it may end.
-_ROW = 0.2
+_ROW = 0.22
 TYPED_WITHIN = 1.5
 """Seconds after a text was typed within which it must be legible."""
 # A change without a known cause counts as a step only when it is more than a detail.
@@ -144,9 +144,9 @@ def _event_target(timeline: Timeline, event: FactualAnchor, observed: float) -> 
     under = line_at(timeline, lines, event.point, exact=True)
     if under is not None and not folded(under.content):
         under = None
-    sure = event.confidence >= _SURE_ELEMENT
+    sure = named is not None and event.confidence >= _SURE_ELEMENT
     if under is None and not sure:
-        under = _in_row(lines, event.point, _ROW if named is None else _ROW / 2)
+        under = _in_row(lines, event.point, _ROW)
     if under is not None and not (named is not None and (sure or _agree(event.content, under.content))):
         return Target(text=under.content, box=under.box)
     return named

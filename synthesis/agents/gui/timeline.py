@@ -23,7 +23,7 @@ INPUTS = (
 MARKS = (AnchorKind.TAP, AnchorKind.SWIPE)
 _SLACK = 1e-3
 _SURE = 0.8
-JUST_SEEN = 1.0
+JUST_SEEN = 2.0
 """Seconds for which a line that was not seen to go may still be taken to stand."""
 
 
@@ -127,12 +127,13 @@ class Timeline:
     def lines_before(self, time: float) -> list[FactualAnchor]:
         """The lines at a time, with those last seen shortly before it whose place has not been read again: a button
         that lights up under the pointer still says what it said."""
-        now = self.lines_at(time)
+        found = self.lines_at(time)
         gone = [line for line in self.lines if time - JUST_SEEN <= line.t1 < time - _SLACK]
-        covered = [line.box for line in now if line.box is not None]
-        return now + [
-            line for line in gone if line.box is not None and not any(line.box.iou(box) > 0.1 for box in covered)
-        ]
+        for line in sorted(gone, key=lambda line: -line.t1):
+            boxes = [other.box for other in found if other.box is not None]
+            if line.box is not None and not any(line.box.iou(box) > 0.25 for box in boxes):
+                found.append(line)
+        return found
 
     def changed_between(self, begin: float, end: float) -> list[FactualAnchor]:
         """Changes of the screen with begin < t0 <= end."""
