@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import TypeVar
 
 from schemas.anchor import AnchorKind, FactualAnchor
 from synthesis.base import Evidence
-from synthesis.verification.check import normalise
+from synthesis.verification.check import UNSPACED, normalise
 
 Item = TypeVar("Item")
 
 LEAST_CONFIDENCE = 0.6
-"""Lines read with less confidence are not quoted: a misread line is verbatim of the reading, not of the screen."""
-LEAST_LETTERS = 2
-"""A line read on screen with fewer letters or digits says nothing."""
+"""Facts measured with less confidence are not spoken of."""
+READ_WELL = 0.9
+"""Lines read on screen with less confidence are not quoted: a misread line is verbatim of the reading only."""
+LEAST_LETTERS = 6
+"""A line of two words or more has so many letters and digits, or says too little to be quoted."""
+ALIKE = 0.85
+"""Lines with this share of characters in common (difflib's ratio) are one line read twice."""
+MAX_COMPARED = 200
+"""A line is compared with so many before it: what was gone for longer may well come again."""
+_FORMULA = re.compile(r"[^\W_].*[=<>≤≥≈].*[^\W_]|[^\W_]{2,}.*=")
 SPOKEN = (AnchorKind.SUBTITLE,)
 SHOWN = (AnchorKind.SCREEN_TEXT,)
 
@@ -25,16 +34,38 @@ def spoken(evidence: Evidence, stream: str) -> list[FactualAnchor]:
 
 
 def shown(evidence: Evidence, stream: str) -> list[FactualAnchor]:
-    """Lines that came on the screen, each where it came first, in the order of time."""
-    seen: set[str] = set()
-    lines = []
+    """Lines of text and formulas that came on the screen, each where it came first, in the order of time.
+
+    Single words are labels and badges more often than content; a line that differs little from one already there is the
+    same line read again.
+    """
+    kept: list[tuple[FactualAnchor, str]] = []
     for anchor in evidence.of(*SHOWN, stream=stream):
         content = normalise(anchor.content)
-        letters = sum(character.isalnum() for character in content)
-        if anchor.confidence >= LEAST_CONFIDENCE and letters >= LEAST_LETTERS and content not in seen:
-            seen.add(content)
-            lines.append(anchor)
-    return lines
+        if anchor.confidence >= READ_WELL and _tells(content) and not _read_again(content, kept):
+            kept.append((anchor, content))
+    return [anchor for anchor, _ in kept]
+
+
+def _tells(content: str) -> bool:
+    letters = sum(character.isalnum() for character in content)
+    wide = sum(bool(UNSPACED.match(character)) for character in content)
+    return (letters >= LEAST_LETTERS and " " in content) or wide >= LEAST_LETTERS or bool(_FORMULA.search(content))
+
+
+def _read_again(content: str, kept: Sequence[tuple[FactualAnchor, str]]) -> bool:
+    matcher = SequenceMatcher(None, b=content, autojunk=False)
+    for _, other in reversed(kept[-MAX_COMPARED:]):
+        matcher.set_seq1(other)
+        # A digit more or less is another step of a calculation; the three ratios are from cheap to exact.
+        if other == content or (
+            min(len(content), len(other)) >= 16
+            and matcher.real_quick_ratio() >= ALIKE
+            and matcher.quick_ratio() >= ALIKE
+            and matcher.ratio() >= ALIKE
+        ):
+            return True
+    return False
 
 
 def spread(items: Sequence[Item]) -> list[Item]:

@@ -16,7 +16,7 @@ from synthesis.agents.passages import spread
 from synthesis.agents.temporal_questions import questions
 from synthesis.agents.temporal_words import QUOTED, Reference, kinds_of, named, only
 from synthesis.base import Agent, Evidence
-from synthesis.verification.check import normalise, stands_in
+from synthesis.verification.check import EPSILON, normalise, stands_in
 from synthesis.verification.mentions import find
 
 _TEXT = tuple(QUOTED)
@@ -163,6 +163,8 @@ class _Question:
         if count is not None:
             kinds = kinds_of(self.question["question"])
             window = {"t0": first["t0"], "t1": last["t0"]} if between else {}
+            if "both included" in self.question["question"].lower():
+                window = {"t0": first["t0"], "t1": last["t0"] + 2 * EPSILON}
             # The window begins with its first event; when that is of the kind, it is counted over but not asked for.
             extra = int(between and bool(set(kinds_of(first["description"])) & set(kinds)))
             numbers = [int(number) for number in _NUMBER.findall(self.question["answer"])]

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.outputs.temporal_qa import Difficulty, Question, QuestionType, TimedEvent
@@ -202,16 +202,26 @@ def _ordering(material: Material) -> Iterator[Question]:
     )
     pool = [event for place, event in enumerate(pool) if place == 0 or event.t0 - pool[place - 1].t0 >= APART]
     for place, (one, other) in enumerate(pairwise(pool)):
+        if _told_by_number([one, other]):
+            continue
         # The right answer stands now first, now second: its place must not tell it.
         first, second = (one, other) if place % 2 else (other, one)
         ask = f"Which comes first, {first.name} or {second.name}?"
         yield _question(QuestionType.ORDERING, ask, f"{_capital(one.name)}.", [one, other])
     for place in range(len(pool) - 2):
         a, b, c = trio = pool[place : place + 3]
+        if _told_by_number(trio):
+            continue
         shuffled = [(b, c, a), (c, a, b), (b, a, c), (c, b, a), (a, c, b)][place % 5]
         ask = f"In which order do {shuffled[0].name}, {shuffled[1].name} and {shuffled[2].name} begin?"
         answer = f"First {a.name}, then {b.name}, then {c.name}."
         yield _question(QuestionType.ORDERING, ask, answer, trio)
+
+
+def _told_by_number(events: Sequence[Event]) -> bool:
+    """Whether two events are named by numbers of one kind, so that their order needs no looking."""
+    nouns = [event.noun for event in events if not event.is_quoted]
+    return len(set(nouns)) < len(nouns)
 
 
 def _state_change(material: Material) -> Iterator[Question]:
@@ -255,6 +265,7 @@ def _multi_event(material: Material) -> Iterator[Question]:
             ask = f"How many {plural(noun)} are there in the whole recording?"
             yield _question(QuestionType.MULTI_EVENT, ask, f"{total}.", events, total)
     yield from _between(material)
+    yield from _from_to(material)
     lines = material.spoken
     for place in range(len(lines) - 3):
         first, *inner, last = window = lines[place : place + 4]
@@ -282,6 +293,22 @@ def _between(material: Material) -> Iterator[Question]:
                 continue
             ask = f"How many {plural(noun)} are there between the beginning of {first.name} and that of {last.name}?"
             yield _question(QuestionType.MULTI_EVENT, ask, f"{count}.", window, count)
+
+
+def _from_to(material: Material) -> Iterator[Question]:
+    """How many of one kind from one of them to another, both named by their moments?"""
+    for noun, events in material.by_noun.items():
+        if noun in QUOTED.values():
+            continue
+        for place, size in zip(range(len(events)), cycle((4, 3, 5))):
+            window = events[place : place + size]
+            if len(window) < 3 or not _apart(window) or not all(map(material.clear, (window[0], window[-1]))):
+                continue
+            if material.begins(noun, window[0].t0, window[-1].t0) != len(window) - 1:
+                continue
+            begin, end = f"{window[0].t0:.1f}", f"{window[-1].t0:.1f}"
+            ask = f"How many {plural(noun)} begin from {begin} s to {end} s, both included?"
+            yield _question(QuestionType.MULTI_EVENT, ask, f"{len(window)}.", window, len(window))
 
 
 def _apart(events: Sequence[Event]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -22,7 +23,10 @@ from synthesis.verification.format import pointer
 MAX_PASSAGES = 60
 """So many passages at most; a longer stream has longer ones."""
 MAX_QUOTES = 6
-"""So many lines stand in one passage, unless MAX_PASSAGES forces more."""
+"""So many lines stand in one passage, unless MAX_PASSAGES forces more; of lines that come on screen together, the
+longest."""
+LEAST_PASSAGE = 2.0
+"""Seconds before which a new scene begins no new passage."""
 PAUSE = 5.0
 """Seconds without words after which a new passage begins."""
 MAX_TITLE_WORDS = 12
@@ -112,8 +116,16 @@ class TutorialAgent(Agent):
 def _facts(evidence: Evidence, stream: str) -> list[FactualAnchor]:
     """Everything that words carry, in the order of time."""
     typed = [anchor for anchor in evidence.of(AnchorKind.TYPING, AnchorKind.HOTKEY, stream=stream) if anchor.content]
-    facts = [*spoken(evidence, stream), *shown(evidence, stream), *typed]
-    return sorted(facts, key=lambda anchor: (anchor.t0, anchor.t1, anchor.kind))
+    lines = [line for at_once in _together(shown(evidence, stream)) for line in at_once]
+    facts = [*spoken(evidence, stream), *lines, *typed]
+    return sorted(facts, key=lambda anchor: anchor.t0)
+
+
+def _together(lines: Sequence[FactualAnchor]) -> Iterator[list[FactualAnchor]]:
+    """Lines that came at one moment, at most MAX_QUOTES of them, from top to bottom."""
+    for _, group in groupby(lines, key=lambda line: line.t0):
+        longest = sorted(group, key=lambda line: -len(line.content))[:MAX_QUOTES]
+        yield sorted(longest, key=lambda line: line.box.y0 if line.box is not None else 0.0)
 
 
 def _passages(facts: Sequence[FactualAnchor], scenes: Sequence[FactualAnchor]) -> list[list[FactualAnchor]]:
@@ -135,11 +147,15 @@ def _breaks(run: Sequence[FactualAnchor], fact: FactualAnchor, new_scene: bool) 
     """Whether a fact begins a new run. One that begins with the run's first does not: passages have distinct times."""
     if fact.t0 <= run[0].t0:
         return False
-    return new_scene or len(run) >= MAX_QUOTES or fact.t0 - max(member.t1 for member in run) > PAUSE
+    long_enough = fact.t0 - run[0].t0 >= LEAST_PASSAGE
+    pause = fact.t0 - max(member.t1 for member in run)
+    return (new_scene and long_enough) or len(run) >= MAX_QUOTES or pause > PAUSE
 
 
 def _text_block(passage: Sequence[FactualAnchor]) -> TextBlock:
-    parts = [f"At {fact.t0:.1f} s{_verb(fact)}: {mentions.quoted(fact.content)}" for fact in passage]
+    parts = []
+    for (begin, verb), group in groupby(passage, key=lambda fact: (fact.t0, _verb(fact))):
+        parts.append(f"At {begin:.1f} s{verb}: {', '.join(mentions.quoted(fact.content) for fact in group)}")
     return TextBlock(
         t0=min(fact.t0 for fact in passage),
         t1=max(fact.t1 for fact in passage),
@@ -213,15 +229,16 @@ def order_of_words(
     text: str, quotes: Sequence[Any], at: str, stream: str | None, kinds: Sequence[str]
 ) -> Iterator[Claim]:
     """Where a text has as many words in quotation marks as there are quotes, they stand in the same order, each in the
-    span of its own; so do moments, each where its quote begins."""
+    span of its own; so do moments that are as many as the moments at which quotes begin."""
     named = mentions.find(text)
     if len(named.quotes) == len(quotes):
         for word, quote in zip(named.quotes, quotes, strict=True):
             window = {"t0": quote["t0"], "t1": quote["t1"]}
             yield Claim(path=at, kind=ClaimKind.QUOTE, stream=stream, text=word, kinds=tuple(kinds), **window)
-    if len(named.times) == len(quotes):
-        for time, quote in zip(named.times, quotes, strict=True):
-            yield Claim(path=at, kind=ClaimKind.TIME, stream=stream, t0=time, kinds=tuple(kinds), items=(quote["t0"],))
+    begins = list(dict.fromkeys(quote["t0"] for quote in quotes))
+    if len(named.times) == len(begins):
+        for time, begin in zip(named.times, begins, strict=True):
+            yield Claim(path=at, kind=ClaimKind.TIME, stream=stream, t0=time, kinds=tuple(kinds), items=(begin,))
 
 
 def _frame_claims(block: Any, at: str, stream: str | None, moments: tuple[float, ...]) -> Iterator[Claim]:

@@ -303,12 +303,13 @@ def stands_in(text: str, content: str) -> bool:
     return False
 
 
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""A character of a script that is written without spaces between words."""
 
 
 def _joined(left: str, right: str) -> bool:
     """Whether two neighbouring characters belong to one word. Scripts without spaces have a border everywhere."""
-    return left.isalnum() and right.isalnum() and not (_UNSPACED.match(left) or _UNSPACED.match(right))
+    return left.isalnum() and right.isalnum() and not (UNSPACED.match(left) or UNSPACED.match(right))
 
 
 # --- ORDER and COUNT -----------------------------------------------------------------------------------------------

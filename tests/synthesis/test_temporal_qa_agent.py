@@ -84,6 +84,11 @@ def test_the_place_of_the_right_answer_tells_nothing():
     assert {True, False} == set(firsts)
 
 
+def test_numbers_do_not_give_an_order_away():
+    for question in written(CUTS + SHOTS)["questions"]:
+        assert question["type"] != "ordering"
+
+
 def test_close_moments_are_never_ordered():
     anchors = [anchor(AnchorKind.SUBTITLE, 1.0 + 0.3 * i, 1.2 + 0.3 * i, f"w{i}x yes") for i in range(6)]
     for question in written(anchors)["questions"]:

@@ -60,7 +60,7 @@ def test_a_new_shot_begins_a_new_passage():
 def test_board_text_is_quoted_when_it_comes_and_shown_as_soon_as_it_stands():
     output = written(BOARD)
     frames = [block["time"] for block in output["blocks"] if block["type"] == "frame"]
-    assert frames == [3.0, 12.0]
+    assert frames == [3.0, 8.5]
 
 
 def test_the_title_is_given_text_or_the_name_with_the_first_words():
@@ -75,9 +75,11 @@ def test_pictures_without_words_are_unsuited(anchors):
         AGENT.compose(evidence("tutorial", anchors))
 
 
-def test_a_line_read_badly_or_without_letters_is_not_quoted():
+def test_noise_labels_and_second_readings_are_not_quoted():
     noise = [
-        anchor(AnchorKind.SCREEN_TEXT, 1.0, 5.0, "m1sreaa", confidence=0.3),
+        anchor(AnchorKind.SCREEN_TEXT, 1.0, 5.0, "Settings"),
+        anchor(AnchorKind.SCREEN_TEXT, 9.0, 15.0, "so the angles at B and G are equal"),
+        anchor(AnchorKind.SCREEN_TEXT, 1.0, 5.0, "half m1sreaa line", confidence=0.7),
         anchor(AnchorKind.SCREEN_TEXT, 1.0, 5.0, "-"),
     ]
     assert written(BOARD + noise) == written(BOARD)
