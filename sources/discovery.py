@@ -1,9 +1,12 @@
-"""From a place to described streams: what is there, and who reads it."""
+"""From a place to described streams: what is there, what it is made of, what it holds."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from fsspec import AbstractFileSystem
 
@@ -12,63 +15,58 @@ from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart
 from sources import roster
 from sources.base import Candidate, Recording, Source
-from sources.places import basename, entries, locate, parent, to_uri
+from sources.identity import fingerprint, hash_parts, stream_sha256
+from sources.places import basename, entries, is_local, locate, parent, split_suffix, to_uri
 
-_DEEPEST = 32
-"""Folders below a source that are looked into; deeper ones are a loop of links."""
+__all__ = ["discover", "fingerprint", "hash_parts", "open_recording", "probe", "stream_sha256"]
+
+VIDEO_FORMAT, IMAGE_FORMAT = "video", "images"
 
 
 def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
-    """The streams at a source's place, in natural order of their names, and what is wrong there.
+    """The streams at a source's place, lazily, in natural order of their names, and what is wrong there.
 
-    A file or folder goes to the first reader that claims it (structured formats come before plain video and pictures);
-    a folder nobody claims is looked into. Files of no known format are left alone. A place that holds no stream at all
-    is a problem, never silence.
+    A folder is taken whole by the first reader that claims it, structured formats first; else its files are taken one
+    by one and its folders are looked into. Names are unique within the source: the path below its root. Files of no
+    known format (README, LICENSE, notes) are passed over; a place that holds no stream at all is a Problem, never
+    silence.
+
+    A URI may end in `#selector` to pick streams out of files that hold many: `omniglot.npz#train`,
+    `omniglot.npz#train/0:50`, `lerobot_set#29`. The rule: what exists as it is written is a path; only else the part
+    after its last `#` is a selector.
+
+    Raises:
+        schemas.errors.UsageError: the format named in the source has no reader.
     """
-    fs, path = locate(source.uri)
     readers = [roster.reader(name) for name in ([source.format] if source.format else roster.names())]
-    if not fs.exists(path) and not any(reader.claims(fs, path) for reader in readers):
-        yield _absent(fs, path, source.uri)
+    fs, path = locate(source.uri)
+    path = path.rstrip("/") or path
+    selector = ""
+    if not fs.exists(path) and "#" in path:
+        before, _, after = path.rpartition("#")
+        if fs.exists(before):
+            path, selector = before, after
+    if not fs.exists(path):
+        yield _absent(fs, path)
         return
+    taken: set[str] = set()
     found = False
-    for item in _below(fs, path, readers, 0):
+    for root, item in _below(fs, path, readers, ()):
+        if selector and not (isinstance(item, Candidate) and _selected(item.selector, selector)):
+            continue
         found = True
-        yield item
+        if isinstance(item, Problem):
+            yield item
+        else:
+            prefix = "" if root == path else root[len(path) : -len(basename(root))].strip("/")
+            name = f"{prefix}/{item.name}" if prefix else item.name
+            yield replace(item, name=_unique(name, item, taken))
     if not found:
-        kind = f"no {source.format} stream" if source.format else "no stream of a known format"
-        remedy = "Check the path; docs/sources.md has the formats"
-        yield Problem(input=source.uri, cause=f"{kind} lies here", remedy=remedy)
-
-
-def _below(fs: AbstractFileSystem, path: str, readers: Sequence[Source], depth: int) -> Iterator[Candidate | Problem]:
-    for reader in readers:
-        if reader.claims(fs, path):
-            yield from reader.find(fs, path)
-            return
-    if not fs.isdir(path):
-        return
-    if depth == _DEEPEST:
-        cause = f"folders nest more than {_DEEPEST} deep"
-        yield Problem(input=to_uri(fs, path), cause=cause, remedy="Look for a link that leads back to itself")
-        return
-    try:
-        inside = entries(fs, path)
-    except OSError as error:
-        cause = f"cannot be listed: {error.strerror or error}"
-        yield Problem(input=to_uri(fs, path), cause=cause, remedy="Check its permissions")
-        return
-    for entry in inside:
-        yield from _below(fs, entry.path, readers, depth + 1)
-
-
-def _absent(fs: AbstractFileSystem, path: str, uri: str) -> Problem:
-    try:
-        beside = [entry.name for entry in entries(fs, parent(path))]
-    except OSError:
-        beside = []
-    close = difflib.get_close_matches(basename(path), beside, n=1)
-    remedy = f"Did you mean {close[0]!r}?" if close else "Check the path"
-    return Problem(input=uri, cause="there is nothing at this place", remedy=remedy)
+        yield Problem(
+            input=source.uri,
+            cause=_nothing(fs, path, selector),
+            remedy=f"Check the path. Formats looked for: {', '.join(reader.name for reader in readers)}",
+        )
 
 
 def probe(candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain | None, max_pixels: int) -> Stream:
@@ -88,3 +86,79 @@ def open_recording(stream: Stream) -> Recording:
         schemas.errors.InputError: it cannot be read any more.
     """
     return roster.reader(stream.format).open(stream)
+
+
+def _below(
+    fs: AbstractFileSystem, path: str, readers: Sequence[Source], above: tuple[str, ...]
+) -> Iterator[tuple[str, Candidate | Problem]]:
+    """Streams with the place (file or folder) that a reader claimed for them. `above`: the real folders around it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        yield path, Problem(input=shown, cause="its name is not valid UTF-8", remedy="Rename it")
+        return
+    try:
+        claimant = next((reader for reader in readers if reader.claims(fs, path)), None)
+        if claimant is None:
+            if not fs.isdir(path):
+                return
+            real = os.path.realpath(path) if is_local(fs) else path
+            if real in above:
+                return  # a link to a folder above: what it holds is found there
+            inside = entries(fs, path)
+    except OSError as error:
+        cause = f"cannot be read: {error.strerror or error}"
+        yield path, Problem(input=to_uri(fs, path), cause=cause, remedy="Check its permissions")
+        return
+    if claimant is not None:
+        for item in claimant.find(fs, path):
+            yield path, item
+        return
+    # Pictures beside videos are covers and thumbnails.
+    files = [entry for entry in inside if not entry.is_folder]
+    video = next((reader for reader in readers if reader.name == VIDEO_FORMAT), None)
+    covers = video is not None and any(video.claims(fs, entry.path) for entry in files)
+    for_files = [reader for reader in readers if not (covers and reader.name == IMAGE_FORMAT)]
+    for entry in inside:
+        yield from _below(fs, entry.path, readers if entry.is_folder else for_files, (*above, real))
+
+
+def _unique(name: str, item: Candidate, taken: set[str]) -> str:
+    """The name, with the file's suffix and then a number when it is taken (clip.mp4 and clip.mkv)."""
+    if name in taken:
+        name += split_suffix(item.parts[0][1])[1]
+    unique, number = name, 2
+    while unique in taken:
+        unique, number = f"{name} ({number})", number + 1
+    taken.add(unique)
+    return unique
+
+
+def _absent(fs: AbstractFileSystem, path: str) -> Problem:
+    folder = parent(path)
+    beside = [entry.name for entry in entries(fs, folder)] if fs.isdir(folder) else []
+    close = difflib.get_close_matches(basename(path), beside, n=1)
+    hint = f"Did you mean {folder.rstrip('/')}/{close[0]}?" if close else "Check the path"
+    return Problem(input=to_uri(fs, path), cause="there is no such file or folder", remedy=hint)
+
+
+def _nothing(fs: AbstractFileSystem, path: str, selector: str) -> str:
+    if selector:
+        return f"no stream here is selected by {selector!r}"
+    if fs.isdir(path) and not entries(fs, path):
+        return "the folder is empty"
+    return "nothing here is a stream of a known format"
+
+
+def _selected(own: str, wanted: str) -> bool:
+    """Whether a stream's selector (`train/17`) is the wanted one, below it (`train`) or in its range (`train/0:50`)."""
+    if own == wanted or own.startswith(f"{wanted}/"):
+        return True
+    group, _, span = wanted.rpartition("/")
+    own_group, _, number = own.rpartition("/")
+    limits = re.fullmatch(r"([0-9]*):([0-9]*)", span)
+    if limits is None or group != own_group or not number.isdecimal():
+        return False
+    begin, end = limits.groups()
+    return int(begin or 0) <= int(number) and (not end or int(number) < int(end))

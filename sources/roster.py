@@ -11,7 +11,12 @@ from schemas.errors import unknown_name
 from sources.base import Source
 
 BUILT_IN = {
+    "agentnet": "sources.agentnet:AgentNetSource",
+    "lerobot": "sources.lerobot:LeRobotSource",
+    "image_edits": "sources.image_edits:ImageEditSource",
+    "drawings": "sources.drawings:DrawingsSource",
     "video": "sources.video:VideoSource",
+    "images": "sources.images:ImageSource",
 }
 """Name to import path, in the order in which they are asked whether a place is theirs: structured formats first."""
 

@@ -14,6 +14,8 @@ from av.subtitles.stream import SubtitleStream
 from sources.base import Cue
 
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
+MOST_BYTES = 32 << 20
+"""A larger file is no subtitle file, whatever its name says."""
 TEXT_CODECS = ("mov_text", "subrip", "srt", "text", "webvtt", "ass", "ssa")
 
 _TIME = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
@@ -39,7 +41,11 @@ def parse(data: bytes, suffix: str) -> Subtitles:
         data: the file.
         suffix: `.srt`, `.vtt`, `.ass` or `.ssa`.
     """
+    if len(data) > MOST_BYTES:
+        return Subtitles((), (f"not read: over {MOST_BYTES >> 20} MB, which is too large for subtitles",))
     text, notes = decode(data)
+    if "\0" in text:
+        return Subtitles((), ("not text: it holds null bytes",))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     problems: list[str] = []
     if suffix in (".ass", ".ssa"):
@@ -164,7 +170,7 @@ def track_cues(container: InputContainer, track: SubtitleStream, start: float) -
             yield Cue(max(0.0, round(t0, 6)), round(t1, 6), text)
 
 
-def _payload(data: bytes, codec: str) -> str:
+def _payload(data: bytes, codec: str | None) -> str:
     if codec == "mov_text":
         # Two bytes of length, the text, then boxes of styles.
         return plain(data[2 : 2 + int.from_bytes(data[:2], "big")].decode("utf-8", "replace"))

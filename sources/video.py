@@ -154,7 +154,7 @@ def read_subtitles(uri: str) -> subtitles.Subtitles:
     """A subtitle file, or no cues and a note when it cannot be read."""
     try:
         with open_binary(uri) as file:
-            return subtitles.parse(file.read(), split_suffix(uri)[1])
+            return subtitles.parse(file.read(subtitles.MOST_BYTES + 1), split_suffix(uri)[1])
     except OSError as error:
         return subtitles.Subtitles((), (f"cannot be read: {error.strerror or error}",))
 
