@@ -41,5 +41,6 @@ def _connect(address: str | None) -> None:
             num_cpus=os.cpu_count(),
             object_store_memory=_OBJECT_STORE,
             include_dashboard=False,
+            log_to_driver=False,  # what workers have to say is in rows and reasons; their raw logs are in Ray's session
             logging_level=logging.ERROR,
         )
