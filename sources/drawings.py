@@ -1,4 +1,4 @@
-"""Reader of drawings: npz archives of stroke-3 sequences (dx, dy, pen lifted), as Sketch-RNN and its data sets have them.
+"""Reader of drawings: npz archives of stroke-3 sequences (dx, dy, pen lifted), the format of Sketch-RNN.
 
 Each array of the archive is a split that holds many drawings, each of which is a stream: `omniglot.npz#train/17`.
 """
@@ -38,7 +38,7 @@ _DAMAGES = (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedErr
 """What zipfile, zlib (through zipfile) and the npy header parser raise for a damaged archive."""
 
 
-class DrawingsSource:
+class DrawingSource:
     """npz archives of stroke-3 (or stroke-5) drawings, ragged (object arrays) or padded (three-dimensional ones).
 
     Object arrays are pickled. They are read by an unpickler that builds nothing but plain numeric arrays.
