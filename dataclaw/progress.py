@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -54,7 +55,8 @@ def stage_lines() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     own.say("start", "Prefect and its server")
     try:
-        yield
+        with own.ticking():
+            yield
     finally:
         own.close_line()
         for logger, propagate in zip(loggers, before, strict=True):
@@ -69,6 +71,7 @@ class _StageLines(logging.Handler):
         super().__init__(logging.INFO)
         self._start = time.monotonic()
         self._stage: str | None = None
+        self._words = ""
         self._live = sys.stderr.isatty()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -80,26 +83,50 @@ class _StageLines(logging.Handler):
 
     def say(self, stage: str, words: str, keep: bool = False) -> None:
         """Writes a line; one to `keep` is not replaced by the next."""
-        from dataclaw.text import plain
-
-        line = f"{time.monotonic() - self._start:6.1f} s  {plain(stage):<10}  {plain(words)}"
-        if not self._live:
-            sys.stderr.write(line + "\n")
-        elif keep:
-            self.close_line()
-            sys.stderr.write(line + "\n")
-        else:
-            if stage != self._stage:
+        with self.lock or nullcontext():
+            if not self._live:
+                sys.stderr.write(self._line(stage, words) + "\n")
+            elif keep:
                 self.close_line()
-            sys.stderr.write("\r\x1b[2K" + _cut(line))
-            self._stage = stage
-        sys.stderr.flush()
+                sys.stderr.write(self._line(stage, words) + "\n")
+            else:
+                if stage != self._stage:
+                    self.close_line()
+                self._stage, self._words = stage, words
+                sys.stderr.write("\r\x1b[2K" + _cut(self._line(stage, words)))
+            sys.stderr.flush()
+
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """On a terminal, the seconds of the last line go on: a long stage is seen to be alive."""
+        if not self._live:
+            yield
+            return
+        ended = threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(1.0):
+                if self._stage is not None:
+                    self.say(self._stage, self._words)
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def close_line(self) -> None:
         """Ends a line that might still have been replaced."""
         if self._live and self._stage is not None:
             sys.stderr.write("\n")
             self._stage = None
+
+    def _line(self, stage: str, words: str) -> str:
+        from dataclaw.text import plain
+
+        return f"{time.monotonic() - self._start:6.1f} s  {plain(stage):<10}  {plain(words)}"
 
 
 def _cut(line: str) -> str:
