@@ -38,7 +38,7 @@ _DAMAGES = (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedErr
 """What zipfile, zlib (through zipfile) and the npy header parser raise for a damaged archive."""
 
 
-class DrawingSource:
+class DrawingsSource:
     """npz archives of stroke-3 (or stroke-5) drawings, ragged (object arrays) or padded (three-dimensional ones).
 
     Object arrays are pickled. They are read by an unpickler that builds nothing but plain numeric arrays.
@@ -263,7 +263,7 @@ def _load(uri: str, split: str, sign: str) -> Sequence[object]:
         except KeyError as error:
             raise InputError(uri, f"has no array {split!r}", "Discover the archive again") from error
         with archive.open(member) as file:
-            shape, fortran, dtype = _header(cast(IO[bytes], file))
+            shape, fortran, dtype = _header(file)
             _check(member, shape, dtype)
             if not dtype.hasobject:
                 numbers = np.frombuffer(file.read(), dtype)

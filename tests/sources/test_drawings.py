@@ -14,11 +14,11 @@ from fsspec.implementations.local import LocalFileSystem
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, TrackKind
 from sources.base import Candidate, Recording
-from sources.drawings import SIDE, DrawingSource
+from sources.drawings import SIDE, DrawingsSource
 from sources.identity import hash_parts
 
 FS = LocalFileSystem()
-SOURCE = DrawingSource()
+SOURCE = DrawingsSource()
 # Two strokes: right and down; then, after a move through the air, one to the left.
 CORNER = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 1], [0, 10, 0], [-10, 0, 1]], np.int16)
 DOT = np.array([[5, 5, 1]], np.int16)
