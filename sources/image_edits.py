@@ -17,7 +17,7 @@ from schemas.manifest import inside
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording
 from sources.identity import stream_sha256
-from sources.images import PictureRecording, read_header
+from sources.images import PictureRecording, examine
 from sources.jsonfiles import read_json, read_jsonl
 from sources.places import basename, is_local, to_uri
 
@@ -78,7 +78,7 @@ class ImageEditSource:
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
         files = {part.role: part for part in parts}
-        before, after = (read_header(files[role].uri, max_pixels) for role in ("before", "after"))
+        before, after = (examine(files[role].uri, max_pixels) for role in ("before", "after"))
         notes = [f"nominal time: before at 0 s, after at {SECONDS:g} s"]
         tracks = [
             Track(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,12 @@ from sources.video import SUFFIXES as VIDEO_SUFFIXES
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SECONDS = 1.0
 """Nominal time a picture stays on screen."""
+_DAMAGES = (OSError, ValueError, SyntaxError, EOFError, struct.error)
+"""What Pillow raises for damaged pictures."""
+
+# Pillow's own limit warns from 89 million pixels on and refuses from 179 million on, whatever the recipe allows. Here
+# every picture is held against an explicit limit before it is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class PictureFrame:
@@ -61,67 +69,95 @@ class Header:
     codec: str
 
 
-def read_header(uri: str, max_pixels: int | None = None) -> Header:
-    """Looks at a picture without decoding it.
+def examine(uri: str, max_pixels: int | None = None) -> Header:
+    """Looks at a picture: at its size first, and only when that is allowed, whether it can be decoded to its end.
 
     Raises:
-        schemas.errors.InputError: it is no picture, or has more than `max_pixels` pixels.
+        schemas.errors.InputError: it is no picture, breaks off, or has more than `max_pixels` pixels.
     """
-    with _opened(uri) as picture:
+    with _opened(uri, max_pixels) as picture:
         width, height = picture.size
-        if max_pixels is not None and width * height > max_pixels:
-            raise InputError(
-                uri,
-                f"the picture has {width} x {height} pixels, more than the {max_pixels} allowed",
-                "Raise sampling.max_pixels in the recipe, or scale it down",
-            )
+        codec = (picture.format or "").lower()
+        picture.draft(None, (1, 1))  # a JPEG is checked at an eighth of its size
+        picture.load()
         if picture.getexif().get(0x0112, 1) >= 5:
             width, height = height, width
-        return Header(width, height, (picture.format or "").lower())
+        return Header(width, height, codec)
 
 
-def read_pixels(uri: str) -> Pixels:
+def read_pixels(uri: str, max_pixels: int | None = None) -> Pixels:
     """A picture as (height, width, 3) uint8, turned as its EXIF says, transparent parts on white.
 
     Raises:
-        schemas.errors.InputError: it is no picture, or it breaks off.
+        schemas.errors.InputError: it is no picture, breaks off, or has more than `max_pixels` pixels.
     """
-    with _opened(uri) as picture:
-        try:
-            turned = ImageOps.exif_transpose(picture)
-            if turned.mode.startswith(("I", "F")):
-                # Sixteen bits and more: Pillow would clip them.
-                wide = np.asarray(turned, np.float64)
-                top = 65535.0 if wide.max(initial=0) > 255 else 255.0
-                turned = Image.fromarray((wide / top * 255).clip(0, 255).astype(np.uint8))
-            if turned.has_transparency_data:
-                rgba = turned.convert("RGBA")
-                turned = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-            return np.asarray(turned.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(uri, f"the picture is damaged: {error}", "Copy it again") from error
+    with _opened(uri, max_pixels) as picture:
+        turned = ImageOps.exif_transpose(picture)
+        if turned.mode.startswith(("I", "F")):
+            # Sixteen bits and more: Pillow would clip them.
+            wide = np.asarray(turned, np.float32)
+            top = 65535.0 if wide.max(initial=0) > 255 else 255.0
+            turned = Image.fromarray((wide / top * 255).clip(0, 255).astype(np.uint8))
+        if turned.has_transparency_data:
+            rgba = turned.convert("RGBA")
+            turned = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        return np.asarray(turned.convert("RGB"))
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[Image.Image]:
+def _opened(uri: str, max_pixels: int | None) -> Iterator[Image.Image]:
     """A picture of which only the header has been read. Closes the file whatever happens."""
     try:
-        with open_binary(uri) as file, Image.open(file) as picture:
-            yield picture
+        with open_binary(uri) as file:
+            head = file.read(30)
+            if not head:
+                raise InputError(uri, "the file is empty (zero bytes)", "Copy it again")
+            _allow(uri, _webp_size(head), max_pixels)
+            file.seek(0)
+            with Image.open(file) as picture:
+                _allow(uri, picture.size, max_pixels)
+                yield picture
     except UnidentifiedImageError as error:
         raise InputError(uri, "is not a picture", "Give a picture, or leave it out") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(uri, "the picture is too large to be read safely", "Scale it down") from error
-    except OSError as error:
-        raise InputError(uri, f"cannot be read: {error.strerror or error}", "Check the file") from error
+    except FileNotFoundError as error:
+        raise InputError(uri, "no such file", "Copy it again") from error
+    except _DAMAGES as error:
+        raise InputError(uri, f"the picture cannot be read: {error}", "Copy it again") from error
+
+
+def _allow(uri: str, size: tuple[int, int], max_pixels: int | None) -> None:
+    width, height = size
+    if max_pixels is not None and width * height > max_pixels:
+        raise InputError(
+            uri,
+            f"the picture has {width} x {height} pixels, more than the {max_pixels} allowed",
+            "Raise sampling.max_pixels in the recipe, or scale it down",
+        )
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height of a WebP picture from its first 30 bytes, (0, 0) for others: opening one with Pillow already
+    sets up a canvas of its size."""
+    if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return 0, 0
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack("<HH", head[26:30])
+    return width & 0x3FFF, height & 0x3FFF
 
 
 class PictureRecording(Recording):
     """Pictures, each on screen from its time on."""
 
-    def __init__(self, pictures: Sequence[tuple[float, str]], texts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, pictures: Sequence[tuple[float, str]], texts: Sequence[str] = (), max_pixels: int | None = None
+    ) -> None:
         self._pictures = pictures
         self._texts = texts
+        self._max_pixels = max_pixels
 
     def close(self) -> None:
         """Nothing stays open between two pictures."""
@@ -131,14 +167,14 @@ class PictureRecording(Recording):
 
     def frames(self, t0: float, t1: float, rate: float | None, include_end: bool = False) -> Iterator[Frame]:
         tick = 0
-        for index, (time, uri) in enumerate(self._pictures):
+        for index, (time, _) in enumerate(self._pictures):
             if time < t0 or time > t1 or (time == t1 and not include_end):
                 continue
             if rate is not None:
                 if time < t0 + tick / rate - 1e-6:
                     continue
                 tick = int((time - t0) * rate + 1e-6) + 1
-            yield PictureFrame(read_pixels(uri), time, index)
+            yield self._frame(index)
 
     def frames_at(self, times: Sequence[float]) -> Iterator[Frame]:
         begins = [time for time, _ in self._pictures]
@@ -146,8 +182,12 @@ class PictureRecording(Recording):
         for time in sorted(times):
             index = max(bisect_right(begins, time + 1e-6) - 1, 0)
             if last is None or last.index != index:
-                last = PictureFrame(read_pixels(self._pictures[index][1]), begins[index], index)
+                last = self._frame(index)
             yield last
+
+    def _frame(self, index: int) -> PictureFrame:
+        time, uri = self._pictures[index]
+        return PictureFrame(read_pixels(uri, self._max_pixels), time, index)
 
 
 class ImageSource:
@@ -179,15 +219,13 @@ class ImageSource:
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
         headers, notes = [], [f"nominal time: {SECONDS:g} s for each picture"]
-        for part in parts:
+        for number, part in enumerate(parts, 1):
             try:
-                headers.append(read_header(part.uri))
+                headers.append(examine(part.uri, max_pixels))
             except InputError as error:
                 if len(parts) == 1:
                     raise
-                notes.append(f"left out {basename(part.uri)}: {error.problem.cause}")
-                continue
-            read_header(part.uri, max_pixels)
+                notes.append(f"picture {number} left out ({basename(part.uri)}): {error.problem.cause}")
         if not headers:
             raise InputError(candidate.uri, "none of its pictures can be read", "Copy them again")
         track = Track(
@@ -212,13 +250,12 @@ class ImageSource:
         )
 
     def open(self, stream: Stream) -> Recording:
-        pictures = [(index * SECONDS, part.uri) for index, part in enumerate(stream.parts)]
-        return PictureRecording([(time, uri) for time, uri in pictures if _is_picture(uri)])
+        # The notes are what keeps the verdict of probe: numbers, because files may have been renamed since.
+        left_out = {int(found[1]) for note in stream.notes if (found := _LEFT_OUT.match(note))}
+        pictures = [(index * SECONDS, part.uri) for index, part in enumerate(stream.parts) if index + 1 not in left_out]
+        # None is larger than what probe saw: a file that changed since is refused.
+        width, height = stream.tracks[0].width, stream.tracks[0].height
+        return PictureRecording(pictures, max_pixels=width * height if width and height else None)
 
 
-def _is_picture(uri: str) -> bool:
-    try:
-        read_header(uri)
-    except InputError:
-        return False
-    return True
+_LEFT_OUT = re.compile(r"picture ([0-9]+) left out ")
