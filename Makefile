@@ -49,5 +49,5 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "DataClaw needs Python 3.11 or 3.12, and found '$(PYTHON)'. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	@echo "Setting up $(VENV) with $(PYTHON): pinned packages for the CPU, no torch. The first time takes minutes."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@

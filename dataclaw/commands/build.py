@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from schemas.outcome import RunReport
+    from schemas.outcome import InputOutcome, RunReport
     from schemas.recipe import Recipe
 
 
@@ -131,7 +131,7 @@ def show_report(report: RunReport) -> None:
         shown = notable[:20]
         print_table(
             ["end", "input", "why"],
-            [[item.outcome, plain(item.uri, 60), "; ".join(item.reasons)] for item in shown],
+            [[item.outcome, plain(item.uri, 60), _why(item)] for item in shown],
             title="Inputs with something to say",
         )
         if len(notable) > len(shown):
@@ -158,13 +158,18 @@ def show_report(report: RunReport) -> None:
         total = sum(cost.cpu for cost in report.costs) or 1.0
         dearest = sorted(report.costs, key=lambda cost: -cost.cpu)[:6]
         print("  CPU: " + ", ".join(f"{cost.stage} {cost.cpu / total:.0%}" for cost in dearest))
-    if report.message:
+    if report.message and report.units_known:
         print(f"  {plain(report.message)}")
     if not usable(report):
         print("Nothing could be made of these inputs; the reasons are above.")
         return
     corpus = _quoted(report.corpus)
     print(f"Next: dataclaw view {corpus}    dataclaw verify {corpus}")
+
+
+def _why(item: InputOutcome) -> str:
+    """Its reasons, without the name of the input that stands beside them."""
+    return "; ".join(reason.removeprefix(f"{item.uri!r}: ") for reason in item.reasons)
 
 
 def _quoted(text: str) -> str:
