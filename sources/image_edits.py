@@ -19,7 +19,7 @@ from sources.base import Candidate, Recording
 from sources.identity import stream_sha256
 from sources.images import PictureRecording, examine
 from sources.jsonfiles import read_json, read_jsonl
-from sources.places import basename, is_local, to_uri
+from sources.places import basename, is_local, locate, to_uri
 
 LISTS = ("pairs.json", "pairs.jsonl", "metadata.jsonl")
 SECONDS = 1.0
@@ -61,6 +61,9 @@ class ImageEditSource:
             entry = f"{manifest}#{key}"
             try:
                 before, after = (_picture(fs, root, row, names) for names in (_BEFORE, _AFTER))
+                instruction = _text(row, _INSTRUCTION)
+                if not instruction:
+                    raise ValueError("it has no instruction")
             except ValueError as error:
                 yield Problem(input=entry, cause=str(error), remedy="Mend this entry of the list")
                 continue
@@ -72,8 +75,8 @@ class ImageEditSource:
                 f"{basename(root)}/{key}",
                 self.name,
                 f"{to_uri(fs, root)}#{key}",
-                (("before", before), ("after", after), ("pairs", manifest)),
-                key,
+                (("before", before), ("after", after)),
+                _selector(key, instruction),
             )
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
@@ -93,10 +96,7 @@ class ImageEditSource:
         ]
         if (before.width, before.height) != (after.width, after.height):
             notes.append(f"sizes differ: {before.width}x{before.height} and {after.width}x{after.height}")
-        if _instruction(candidate.uri, files["pairs"].uri):
-            tracks.append(Track(kind=TrackKind.TEXT, name="instruction", items=1))
-        else:
-            notes.append("no instruction with it")
+        tracks.append(Track(kind=TrackKind.TEXT, name="instruction", items=1))
         return Stream(
             sha256=stream_sha256(parts, candidate.selector),
             uri=candidate.uri,
@@ -111,8 +111,7 @@ class ImageEditSource:
 
     def open(self, stream: Stream) -> Recording:
         files = {part.role: part.uri for part in stream.parts}
-        text = _instruction(stream.uri, files["pairs"])
-        return PictureRecording([(0.0, files["before"]), (SECONDS, files["after"])], [text] if text else [])
+        return PictureRecording([(0.0, files["before"]), (SECONDS, files["after"])], [_instruction(stream)])
 
 
 def _read(manifest: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -124,12 +123,30 @@ def _read(manifest: str) -> tuple[list[dict[str, Any]], str | None]:
     return rows, None if rows else "the list is empty"
 
 
-def _instruction(uri: str, manifest: str) -> str:
-    key = uri.rpartition("#")[2]
-    for number, row in enumerate(_read(manifest)[0], 1):
-        if str(row.get("id", row.get("index", number))) == key:
-            return _text(row, _INSTRUCTION)
-    return ""
+def _selector(key: str, instruction: str) -> str:
+    """Makes the instruction a part of what the stream is. The list itself is no part of it: a change of one entry
+    would make every pair a new stream."""
+    return f"{key}/{instruction}"
+
+
+def _instruction(stream: Stream) -> str:
+    """The instruction that a stream was found with, read from its list again.
+
+    Raises:
+        schemas.errors.InputError: the list is gone, or says something else now.
+    """
+    root, _, key = stream.uri.rpartition("#")
+    fs, path = locate(root)
+    for name in LISTS:
+        if not fs.isfile(f"{path}/{name}"):
+            continue
+        for number, row in enumerate(_read(f"{root}/{name}")[0], 1):
+            instruction = _text(row, _INSTRUCTION)
+            same = stream_sha256(stream.parts, _selector(key, instruction)) == stream.sha256
+            if str(row.get("id", row.get("index", number))) == key and same:
+                return instruction
+        break
+    raise InputError(stream.uri, "its instruction is not in the list any more", "Discover the folder again")
 
 
 def _text(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
