@@ -12,7 +12,7 @@ from schemas.errors import unknown_name
 from schemas.geometry import Box, Point
 from schemas.recipe import Scalar
 from schemas.segment import Segment
-from schemas.stream import TrackKind
+from schemas.stream import Stream, TrackKind
 from sources.base import InputEvent, Recording, UIElement
 
 # A pointer that moved further than this (share of the frame) between press and release dragged something.
@@ -58,6 +58,17 @@ class InputEvents(Expert):
 
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _InputObserver(self, recording, segment)
+
+    @classmethod
+    def join(cls, stream: Stream, anchors: Sequence[FactualAnchor]) -> list[FactualAnchor]:
+        """The last window stays in front until the stream ends; its segment knew only its own end."""
+        joined = list(anchors)
+        windows = [place for place, anchor in enumerate(joined) if anchor.kind == AnchorKind.WINDOW]
+        if windows:
+            last = max(windows, key=lambda place: joined[place].t0)
+            end = max(joined[last].t1, round(stream.duration, 6))
+            joined[last] = joined[last].model_copy(update={"t1": end})
+        return joined
 
 
 @dataclass

@@ -290,7 +290,7 @@ class _OCRObserver(Observer):
         if ready.any():
             self.purse -= eager
             # What waits nearby goes along: it costs no further call.
-            ready |= dirty & ~restless
+            ready |= dirty
             self._read(frame, gray, ready)
 
     def _rest(self, region: Mask, time: float) -> float:

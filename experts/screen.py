@@ -332,15 +332,15 @@ def _shift(old: np.ndarray, new: np.ndarray) -> tuple[int, float] | None:
         possible = int(here.sum())
         if possible < max(12, 0.25 * telling.sum()):
             continue
-        # A floating button or a line that falls between two rows of the thumbnail spoils a few of the columns.
-        off = np.abs(new[first:last][here] - old[first + step : last + step][here])
-        scores[step] = (float((np.partition(off, -5, axis=1)[:, -5] < 9).mean()), possible)
+        off = np.abs(new[first:last][here] - old[first + step : last + step][here]).max(axis=1)
+        scores[step] = (float((off < 15).mean()), possible)
     if not scores:
         return None
     best = max(scores, key=lambda step: (round(scores[step][0], 2), scores[step][1]))
     share = scores[best][0]
     others = [score for step, (score, _) in scores.items() if abs(step - best) > 8]
-    if share < 0.45 or (others and max(others) > 0.6 * share):
+    # Part of what moved is new, floats above the page, or falls between two rows of the thumbnail.
+    if share < 0.45 or (others and max(others) > 0.7 * share):
         return None
     return best, min(0.95, share)
 
