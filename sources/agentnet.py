@@ -83,7 +83,10 @@ class Log:
             self.notes.append(f"{FILES['task']}: {error.problem.cause}")
             return ()
         values = [task.get("task_name"), task.get("description")] if isinstance(task, dict) else []
-        return tuple(value for value in values if isinstance(value, str) and value.strip())
+        said = tuple(value for value in values if isinstance(value, str) and value.strip())
+        if not said:
+            self.notes.append(f"{FILES['task']}: names no task")
+        return said
 
     def events(self) -> tuple[InputEvent, ...]:
         """The raw log. A pointer beyond the edge of the screen, as after a change of the display scaling, has no known
@@ -163,7 +166,7 @@ class Log:
         rows, problem = read_jsonl(self._files[role])
         if problem:
             self.notes.append(f"{FILES[role]}: {problem}")
-        undated = 0
+        undated = early = 0
         for row in rows:
             stamp = _number(row.get("time_stamp"))
             if stamp is None:
@@ -172,6 +175,10 @@ class Log:
             time = round(stamp - self._clock.start, 6)
             if time >= 0 or before:
                 yield row, max(time, 0.0)
+            else:
+                early += 1
+        if early:
+            self.notes.append(f"{FILES[role]}: {early} rows from before the video left out")
         if undated:
             self.notes.append(f"{FILES[role]}: {undated} rows without a time left out")
 
@@ -248,6 +255,7 @@ class AgentNetSource:
         finally:
             decoder.close()
         log = Log(files)
+        log.windows()  # no track of its own, but what is wrong with it is a note
         tracks = [video, *audio]
         for kind, name, items in (
             (TrackKind.EVENTS, "input log", len(log.events())),
