@@ -158,6 +158,9 @@ class LeRobotSource:
             until = float(signals.times[-1]) + (1 / rate if kept is not None and rate else 0.0)
             if ends and abs(until - ends[0]) > _TOLERANCE:
                 notes.append(f"the video lasts {ends[0]:.3f} s, the signals {until:.3f} s")
+            shown = next((track.items for track in tracks if track.kind == TrackKind.VIDEO), None)
+            if shown is not None and shown != len(signals.times):
+                notes.append(f"the video has {shown} frames, the signals {len(signals.times)} rows")
             ends.append(until)
         texts = _texts(files)
         if texts:
@@ -254,10 +257,16 @@ def _signals(files: Mapping[str, str]) -> Signals | None:
     state, action = (_matrix(table, name, files["data"]) for name in (STATE, ACTION))
     if state is None and action is None:
         return None
-    if "timestamp" in table.column_names:
-        times = np.asarray(table["timestamp"].to_numpy(), np.float64).reshape(-1)
+    stamps = _matrix(table, "timestamp", files["data"])
+    if stamps is None:
+        fps = info.get("fps")
+        if not isinstance(fps, int | float) or fps <= 0:
+            raise InputError(files["data"], "neither timestamps nor a frame rate", "Copy the episode again")
+        times = np.arange(table.num_rows) / fps
     else:
-        times = np.arange(table.num_rows) / float(info.get("fps") or 1.0)
+        times = stamps.reshape(-1)
+        if len(times) != table.num_rows or (np.diff(times) < 0).any():
+            raise InputError(files["data"], "its timestamps do not go up row by row", "Copy the episode again")
     feature, width = (STATE, state.shape[1]) if state is not None else (ACTION, action.shape[1])  # type: ignore[union-attr]
     names = _names(info["features"].get(feature), width)
     return Signals(times=times, names=names, state=state, action=action, groups=_groups(files, names, feature))
@@ -270,6 +279,8 @@ def _matrix(table: pa.Table, name: str, uri: str) -> NDArray[np.float64] | None:
         rows = np.asarray(table[name].to_pylist(), np.float64)
     except (ValueError, TypeError) as error:
         raise InputError(uri, f"{name} is no matrix of numbers", "Copy the episode again") from error
+    if not np.isfinite(rows).all():
+        raise InputError(uri, f"{name} holds values that are no finite numbers", "Copy the episode again")
     return rows.reshape(len(rows), -1)
 
 
