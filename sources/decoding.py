@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 
 from schemas.errors import InputError
@@ -51,13 +51,30 @@ def threads() -> int:
     return 0
 
 
+class Scalers:
+    """Conversions to packed pixels. Setting one up costs as much as a conversion, so each is kept for its size."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int, str], VideoReformatter] = {}
+
+    def convert(self, frame: VideoFrame, width: int, height: int, layout: str) -> Pixels:
+        """Pixels in a layout (`rgb24`, `rgba`, `gray`) and size, averaged when that is smaller."""
+        scaler = self._kept.setdefault((width, height, layout), VideoReformatter())
+        averaging = "AREA" if (width, height) != (frame.width, frame.height) else None
+        # One thread: an engine runs a worker on each CPU already.
+        return cast(
+            Pixels, scaler.reformat(frame, width, height, layout, interpolation=averaging, threads=1).to_ndarray()
+        )
+
+
 class DecodedFrame:
     """A frame of a video: see :class:`sources.frame.Frame`. Luma is 0 for black to 255 for white in every format."""
 
-    def __init__(self, frame: VideoFrame, time: float, index: int | None) -> None:
+    def __init__(self, frame: VideoFrame, time: float, index: int | None, scalers: Scalers) -> None:
         self.time = time
         self.index = index
         self._frame = frame
+        self._scalers = scalers
         self._turns = round(frame.rotation / 90) % 4
         self.width, self.height = (frame.height, frame.width) if self._turns % 2 else (frame.width, frame.height)
         self._cache: dict[tuple[str, int, int], Pixels] = {}
@@ -90,11 +107,9 @@ class DecodedFrame:
         )
 
     def _colour(self, width: int, height: int) -> Pixels:
-        averaging = "AREA" if (width, height) != (self._frame.width, self._frame.height) else None
         if not self._transparent:
-            small = self._frame.reformat(width, height, "rgb24", interpolation=averaging)
-            return cast(Pixels, small.to_ndarray())
-        rgba = self._frame.reformat(width, height, "rgba", interpolation=averaging).to_ndarray().astype(np.uint16)
+            return self._scalers.convert(self._frame, width, height, "rgb24")
+        rgba = self._scalers.convert(self._frame, width, height, "rgba").astype(np.uint16)
         alpha = rgba[..., 3:]
         return cast(Pixels, ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
 
@@ -109,8 +124,7 @@ class DecodedFrame:
             full = layout.name.startswith(("yuvj", "gray")) or self._frame.color_range == ColorRange.JPEG
             small = shrink(luma, width, height)
             return np.array(small) if full else cast(Pixels, cv2.LUT(small, _LIMITED))
-        converted = self._frame.reformat(width, height, "gray", interpolation="AREA")
-        return cast(Pixels, converted.to_ndarray())
+        return self._scalers.convert(self._frame, width, height, "gray")
 
 
 @dataclass(frozen=True)
@@ -161,6 +175,7 @@ class VideoDecoder:
             self.start: int = start
             self._fresh = self.stream.start_time is not None
             self._run = 0
+            self.scalers = Scalers()
             self._extent: Extent | None = None
             self._handles = stack.pop_all()
 
@@ -280,7 +295,7 @@ class _Cursor:
                     decoder.decoded += 1
                     if frame.pts is None:
                         continue
-                    yield DecodedFrame(frame, decoder.seconds(frame.pts), self._index)
+                    yield DecodedFrame(frame, decoder.seconds(frame.pts), self._index, decoder.scalers)
                     if self._run != decoder._run:
                         return
                     if self._index is not None:

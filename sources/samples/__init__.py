@@ -14,14 +14,13 @@ def make_samples(folder: str | PathLike[str], seed: int = 0) -> list[Path]:
     The same seed gives the same bytes with the same versions of the libraries. What is there before is overwritten.
 
     Returns:
-        The streams: files, and folders where a stream or set of streams is a folder.
+        Every file below the folder.
     """
     from sources.samples import aigc, daily_life, education, embodied, gui
 
     root = Path(folder)
-    made: list[Path] = []
     for domain in (daily_life, education, gui, embodied, aigc):
         place = root / domain.__name__.rpartition(".")[2]
         place.mkdir(parents=True, exist_ok=True)
-        made += domain.make(place, seed)
-    return made
+        domain.make(place, seed)
+    return sorted(path for path in root.rglob("*") if path.is_file())

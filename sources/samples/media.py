@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
@@ -47,7 +49,9 @@ def write_video(path: Path, pictures: Iterable[Image.Image], rate: int, quality:
                     if webm
                     else {"crf": str(quality), "preset": "veryfast", "g": str(rate * 4)}
                 )
-            frame = av.VideoFrame.from_image(picture)
+            # Not swscale: on the way to YUV it does not give the same bytes each time.
+            planes = np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2YUV_I420), np.uint8)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, rate)
             container.mux(stream.encode(frame))
         if stream is not None:
