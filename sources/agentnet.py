@@ -83,7 +83,7 @@ class Log:
             self.notes.append(f"{FILES['task']}: {error.problem.cause}")
             return ()
         values = [task.get("task_name"), task.get("description")] if isinstance(task, dict) else []
-        said = tuple(value for value in values if isinstance(value, str) and value.strip())
+        said = tuple(_text(value) for value in values if isinstance(value, str) and value.strip())
         if not said:
             self.notes.append(f"{FILES['task']}: names no task")
         return said
@@ -113,7 +113,7 @@ class Log:
                     pressed=_pressed(row),
                     dx=_number(row.get("dx")) or 0.0 if wheel else 0.0,
                     dy=_number(row.get("dy")) or 0.0 if wheel else 0.0,
-                    key=str(key) if action == "key" and key is not None else None,
+                    key=_text(key) if action == "key" and key is not None else None,
                 )
             )
         if unknown:
@@ -134,7 +134,7 @@ class Log:
 
     def windows(self) -> tuple[Window, ...]:
         return tuple(
-            Window(time, str(row["top_window_name"]))
+            Window(time, _text(row["top_window_name"]))
             for row, time in self._timed("windows", before=True)
             if row.get("top_window_name")
         )
@@ -202,7 +202,7 @@ class Log:
             box = self._box(node.get("BoundingRectangle"))
             under = clicked and depth == 0
             if box is not None or under:
-                name, role = str(node.get("Name") or ""), str(node.get("ControlType") or "")
+                name, role = _text(node.get("Name")), _text(node.get("ControlType"))
                 yield UIElement(time=time, name=name, role=role, box=box, depth=depth, clicked=under)
             children = node.get("Children")
             if isinstance(children, list):
@@ -285,6 +285,11 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         return None
     return float(value)
+
+
+def _text(value: Any) -> str:
+    """Text that can be written anywhere: JSON may hold halves of characters, and window titles do."""
+    return str(value or "").encode("utf-8", "replace").decode()
 
 
 def _pressed(row: Mapping[str, Any]) -> bool | None:

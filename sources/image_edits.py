@@ -150,7 +150,8 @@ def _instruction(stream: Stream) -> str:
 
 
 def _text(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return next((row[name] for name in names if isinstance(row.get(name), str) and row[name].strip()), "")
+    found = next((row[name] for name in names if isinstance(row.get(name), str) and row[name].strip()), "")
+    return str(found).encode("utf-8", "replace").decode()  # JSON may hold halves of characters
 
 
 def _picture(fs: AbstractFileSystem, root: str, row: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -146,6 +146,12 @@ def test_a_broken_or_missing_side_file_is_a_note(tmp_path: Path, name: str, cont
         recording.elements(), recording.windows(), recording.texts()
 
 
+def test_half_characters_in_names_are_replaced(tmp_path: Path) -> None:
+    tree = {"time_stamp": 1001, "a11y_tree": node("smile \ud83d", 0, 0, 50, 50)}
+    with SOURCE.open(probed(episode(tmp_path, element=lines(tree), a11y=None))) as recording:
+        assert [element.name for element in recording.elements()] == ["smile ?"]
+
+
 def test_sound_lines_between_broken_ones_are_used(tmp_path: Path) -> None:
     broken = "{\n" + lines(EVENTS[1], 7, {"action": "move"}, {"time_stamp": 1001, "action": "dance"}, EVENTS[2])
     stream = probed(episode(tmp_path, events=broken))
