@@ -1,6 +1,6 @@
 """Motion: what the camera does, what moves besides it, where it stops, turns back, and goes to and fro.
 
-Ten pictures a second, luma at 128 pixels, dense flow by inverse search (Kroeger, Timofte, Dai and Van Gool, "Fast
+Luma at 128 pixels, ten times a second dense flow by inverse search (Kroeger, Timofte, Dai and Van Gool, "Fast
 Optical Flow using Dense Inverse Search", ECCV 2016). The camera is the robust affine motion of most of the picture;
 what is left over, where the picture really changed, is local motion.
 
@@ -45,6 +45,7 @@ _MOVES = 0.04  # frame widths per second that count as motion
 _MOVES_PIXELS = 0.4  # and pixels per step, below which flow is noise
 _CHANGED = 5.0  # grey levels by which a moving place changes
 _SHARE = 0.002  # of the frame that must move
+_STEP = 0.1  # seconds that flow is taken over: at a higher rate slow motion drowns in its noise
 _GAP = 0.15  # seconds of stillness within one activity
 _STALL = 0.3  # least seconds of a stall
 _LEG = 0.25  # least leg of a turn, of the range of X along its direction around it
@@ -54,6 +55,7 @@ _SAME = 0.45  # change below which the way back is the same
 _AGAIN = 0.6  # most that a state which comes back may differ, of the difference to the one between
 _LONG_STALL = 3.0  # seconds of stillness that end an oscillation
 _APART = 0.35  # seconds between two turns
+_STAY = 0.1  # of the legs that a stay at the turn may move
 _WINDOW = 12.0  # seconds over which ranges are taken
 _DIRECTIONS = 8
 _CAMERA = 0.03  # frame widths per second (or relative size per second) of a camera motion
@@ -103,7 +105,7 @@ class Motion(Expert):
     name = "motion"
     version = "1"
     reads: ClassVar[frozenset[TrackKind]] = frozenset({TrackKind.VIDEO})
-    rate = 10.0
+    rate = 20.0
     lead = 0.2
 
     def __init__(self, **parameters: Scalar) -> None:
@@ -156,7 +158,9 @@ class _MotionObserver(Observer):
     segment: Segment
     steps: list[_Step] = field(default_factory=list)
     thumbs: list[Pixels] = field(default_factory=list)
-    """Small pictures at the end of each step: 2 kB each, some 6 MB for a segment of five minutes."""
+    """Small pictures, twice as many as steps: 2 kB each, some 10 MB for a segment of five minutes."""
+    ends: list[int] = field(default_factory=list)
+    """For each step, the place of its last picture in `thumbs`."""
     last: tuple[float, Pixels] | None = None
 
     def __post_init__(self) -> None:
@@ -168,14 +172,22 @@ class _MotionObserver(Observer):
         picture = frame.gray(_SIDE)
         if min(picture.shape) < 16:
             return  # too small for the patches of the flow
-        if self.last is not None and self.last[1].shape == picture.shape and frame.time > self.last[0]:
+        if self.last is not None and self.last[1].shape != picture.shape:
+            height, width = self.last[1].shape
+            picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        self.thumbs.append(_thumb(picture))
+        if self.last is None:
+            self.last = frame.time, picture
+        elif frame.time > self.last[0] + _STEP - 1e-3:
             self.steps.append(self._measure(self.last[0], frame.time, self.last[1], picture))
-            self.thumbs.append(_thumb(picture))
-        self.last = frame.time, picture
+            self.ends.append(len(self.thumbs) - 1)
+            self.last = frame.time, picture
 
     def finish(self) -> list[FactualAnchor]:
         if not self.steps:
             return []
+        # Slow cameras have longer steps; a pause between two of them is no stillness.
+        self.gap = max(_GAP, 1.5 * float(np.median([step.t1 - step.t0 for step in self.steps])))
         anchors = [*self._activities(), *self._turns(), *self._camera()]
         return sorted(anchors, key=lambda a: (a.t0, a.t1, a.kind))
 
@@ -225,7 +237,7 @@ class _MotionObserver(Observer):
         for place, step in enumerate(steps):
             if not step.active:
                 continue
-            if spans and step.t0 - steps[spans[-1][1]].t1 <= _GAP:
+            if spans and step.t0 - steps[spans[-1][1]].t1 <= self.gap:
                 spans[-1][1] = place
             else:
                 spans.append([place, place])
@@ -244,8 +256,8 @@ class _MotionObserver(Observer):
                 box=_union(run),
                 confidence=sure,
             )
-        ends = [steps[first].t0 for first, _ in spans[1:]] + [steps[-1].t1]
-        for (_, last), end in zip(spans, ends, strict=True):
+        for place, (_, last) in enumerate(spans):
+            end = steps[spans[place + 1][0]].t0 if place + 1 < len(spans) else steps[-1].t1
             begin = steps[last].t1
             if end - begin < _STALL:
                 continue
@@ -309,15 +321,25 @@ class _MotionObserver(Observer):
 
     def _turns_along(self, path: _Vector, along: _Vector) -> list[_Turn]:
         """Turning points of X along one direction, with legs of a fair share of the range around them."""
-        extremes = _zigzag(along, self._least_leg(path, along))
+        least = self._least_leg(path, along)
+        extremes = _zigzag(along, least)
         turns = []
         for before, place, after in zip(extremes, extremes[1:], extremes[2:], strict=False):
+            if abs(along[place] - along[before]) < least[place]:
+                continue  # the path begins here
             there, back = path[place] - path[before], path[after] - path[place]
             norms = float(np.hypot(*there)) * float(np.hypot(*back))
             cosine = float(there @ back) / norms if norms > 0 else 0.0
             if cosine > -0.7:
                 continue
-            change = self._change(before, place, after)
+            # A gripper may close and open again while at the turn, so the stay there counts to either way once.
+            legs = min(abs(along[place] - along[before]), abs(along[after] - along[place]))
+            first = last = place
+            while first - 1 > before and abs(along[first - 1] - along[place]) <= _STAY * legs:
+                first -= 1
+            while last + 1 < after and abs(along[last + 1] - along[place]) <= _STAY * legs:
+                last += 1
+            change = max(self._change(before, first, after), self._change(before, last, after))
             turns.append(
                 _Turn(place, abs(along[place] - along[before]), abs(along[after] - along[place]), cosine, change)
             )
@@ -340,14 +362,14 @@ class _MotionObserver(Observer):
 
     def _change(self, before: int, place: int, after: int) -> float:
         """How much the way back differs from the way there, about 0 (the same pictures again) to 1."""
-        turned = self.thumbs[place].astype(np.float32)
-        # A dozen pictures on either way tell as much as all; a way back need not be as fast as the way there.
-        there = np.unique(np.linspace(before, place - 1, 8).astype(int))
-        back = [self.thumbs[k] for k in np.unique(np.linspace(place, after, 32).astype(int))]
-        ways = np.stack(back).astype(np.float32)
+        ends = self.ends
+        turned = self.thumbs[ends[place]].astype(np.float32)
+        # Some pictures on either way tell as much as all; a way back need not be as fast as the way there.
+        back = np.unique(np.linspace(ends[place], ends[after], 48).astype(int))
+        ways = np.stack([self.thumbs[k] for k in back]).astype(np.float32)
         ratios = []
-        for k in there:
-            picture = self.thumbs[k].astype(np.float32)
+        for k in np.unique(np.linspace(before, place - 1, 8).astype(int)):
+            picture = self.thumbs[ends[k]].astype(np.float32)
             whole = float(_worst_difference(picture[None], turned)[0])
             if whole > 0:
                 ratios.append((whole, float(_worst_difference(ways, picture).min()) / whole))
@@ -396,7 +418,7 @@ class _MotionObserver(Observer):
             still = 0.0 if step.active else still + step.t1 - step.t0
             if still > _LONG_STALL:
                 return False
-        pictures = np.stack([self.thumbs[place].astype(np.float32) for place in places])
+        pictures = np.stack([self.thumbs[self.ends[place]].astype(np.float32) for place in places])
         for k in range(len(places) - 2):
             again = float(_mean_difference(pictures[k : k + 1], pictures[k + 2])[0])
             away = float(_mean_difference(pictures[k : k + 3 : 2], pictures[k + 1]).max())
