@@ -101,11 +101,11 @@ def from_events(timeline: Timeline) -> Told:
 def _repeats(before: FactualAnchor, event: FactualAnchor) -> bool:
     if before.kind != event.kind or event.kind not in (AnchorKind.CLICK, AnchorKind.RIGHT_CLICK):
         return False
-    if event.t0 - before.t1 > _REPEAT_SECONDS:
+    if event.t0 - before.t1 > _REPEAT_SECONDS or event.content != before.content:
         return False
     if before.point is None or event.point is None:
         # Off the frame both are: the element they met must tell.
-        return bool(event.content) and before.content == event.content
+        return bool(event.content)
     return abs(before.point.x - event.point.x) + abs(before.point.y - event.point.y) <= _REPEAT_DISTANCE
 
 
