@@ -334,23 +334,29 @@ def _median(values: _Array, times: _Array) -> _Array:
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1))
 
 
-def _stalls(times: _Array, path: _Array) -> Iterator[tuple[float, float]]:
-    """Longest stretches in which a group stays within a small share of its range, after it has moved."""
+def _stalls(times: _Array, path: _Array) -> list[tuple[float, float]]:
+    """Stretches in which a group stays within a small share of its range, after it has moved."""
     count = len(times)
     noise = float(np.hypot.reduce(_noise(path)))
     least = max(_STILL, 4 * noise)
     moved = np.hypot.reduce(path - path[0], axis=1)
     started = np.nonzero(moved > 0.1)[0]
     first = int(started[0]) if len(started) else count
+    runs: list[tuple[int, int]] = []
     while first < count - 1:
         last = first
         while last + 1 < count and float(np.hypot.reduce(path[last + 1] - path[first])) <= least:
             last += 1
-        if times[last] - times[first] >= _STALL:
-            yield float(times[first]), float(times[last])
-            first = last + 1
-        else:
+        if times[last] - times[first] < _STALL:
             first += 1
+            continue
+        # One sample off, or a settling joint, does not end a stall.
+        if runs and first - runs[-1][1] <= 2 and float(np.hypot.reduce(path[last] - path[runs[-1][0]])) <= 2 * least:
+            runs[-1] = (runs[-1][0], last)
+        else:
+            runs.append((first, last))
+        first = last + 1
+    return [(float(times[first]), float(times[last])) for first, last in runs]
 
 
 def _reversals(times: _Array, path: _Array) -> Iterator[tuple[float, float, float]]:

@@ -65,7 +65,7 @@ FACTS = MOVES + JOINTS
 
 CARRIERS = {
     Fault.HESITATION_LOOP: (AnchorKind.OSCILLATION, AnchorKind.JOINT_REVERSAL),
-    Fault.UNSTABLE_GRASP: (AnchorKind.OSCILLATION, AnchorKind.GRIPPER_CLOSE),
+    Fault.UNSTABLE_GRASP: (AnchorKind.OSCILLATION, AnchorKind.REVERSAL, AnchorKind.GRIPPER_CLOSE),
     Fault.EARLY_STAGNATION: (AnchorKind.STALL, AnchorKind.JOINT_STALL),
 }
 """The kinds at whose edges the span of a fault must begin and end."""
@@ -286,7 +286,10 @@ def _unstable(facts: Sequence[FactualAnchor]) -> Iterator[_Finding]:
     for loop in _of(facts, AnchorKind.OSCILLATION):
         if loop.content != SAME_WAY and (loop.value or 0) >= 3:
             inside = _within(_of(facts, AnchorKind.REVERSAL, *JOINTS), loop.t0, loop.t1)
-            yield _Finding(Fault.UNSTABLE_GRASP, loop.t0, loop.t1, (loop, *inside), loop.confidence)
+            # From the last turn on the object is lifted once more: the fault is over, or shows no further.
+            turns = _of(inside, AnchorKind.REVERSAL)
+            end = turns[-1].t0 if turns else loop.t1
+            yield _Finding(Fault.UNSTABLE_GRASP, loop.t0, end, (loop, *inside), loop.confidence)
     hands: dict[str, list[FactualAnchor]] = {}
     for grip in _of(facts, AnchorKind.GRIPPER_CLOSE, AnchorKind.GRIPPER_OPEN):
         hands.setdefault(grip.content, []).append(grip)
