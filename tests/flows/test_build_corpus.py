@@ -170,9 +170,9 @@ def test_unknown_names_are_refused_before_any_work(
 
 
 def start(raw: Path, corpus: Path) -> subprocess.Popen[str]:
+    asked = ["--domain", "daily_life", "--intent", INTENT, "--out", str(corpus), "--json"]
     return subprocess.Popen(
-        [sys.executable, "-m", "dataclaw.main", "build", str(raw), "--domain", "daily_life", "--intent", INTENT]
-        + ["--out", str(corpus), "--json"],
+        [sys.executable, "-m", "dataclaw.main", "build", str(raw), *asked],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
