@@ -9,6 +9,9 @@ from sources.samples.media import write_json
 
 
 def make(folder: Path, seed: int) -> None:
-    """Writes `phone/` (fragments), `desktop/` (an AgentNet raw episode) and `truth.json`."""
-    truth = {"phone": gui_phone.make(folder / "phone", seed), "desktop": gui_desktop.make(folder / "desktop", seed)}
+    """Writes `fragments/` (of the phone), `notes_episode/` (AgentNet raw, of the desktop) and `truth.json`."""
+    truth = {
+        "fragments": gui_phone.make(folder / "fragments", seed),
+        "notes_episode": gui_desktop.make(folder / "notes_episode", seed),
+    }
     write_json(folder / "truth.json", truth)

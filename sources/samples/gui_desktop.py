@@ -63,8 +63,8 @@ _EDITOR = (
 )
 
 
-def make(folder: Path, seed: int) -> dict[str, Any]:
-    """Writes `episode_0001/` with its video and logs, and gives the actions a person would name."""
+def make(root: Path, seed: int) -> dict[str, Any]:
+    """Writes the episode with its video and logs into `root`, and gives the actions a person would name."""
     rng = np.random.default_rng([seed, 7])
     start = round(float(rng.uniform(1000, 9000)), 4)
     log = _Log(start, rng)
@@ -80,7 +80,6 @@ def make(folder: Path, seed: int) -> dict[str, Any]:
     y = _middle(_SLIDER)[1]
     log.drag(_DRAGGED, (_THUMB[0], y), _DRAGGED + 1.0, (_THUMB[1], y))
     log.click(_SAVED, _SAVE)
-    root = folder / "episode_0001"
     root.mkdir(parents=True, exist_ok=True)
     write_video(root / "screen.mp4", _frames(log.path), _RATE)
     metadata = {
@@ -119,7 +118,7 @@ def make(folder: Path, seed: int) -> dict[str, Any]:
         {"time": _DRAGGED, "action": "drag", "target": "Text size"},
         {"time": _SAVED, "action": "click", "target": "Save"},
     ]
-    return {"episode_0001": {"duration": _DURATION, "task": task, "actions": actions}}
+    return {"duration": _DURATION, "task": task, "actions": actions}
 
 
 def _middle(box: Box) -> tuple[int, int]:

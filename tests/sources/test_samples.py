@@ -72,8 +72,8 @@ def test_clips_with_speech_have_their_cues(samples: Path, domain: str) -> None:
 
 
 def test_the_desktop_log_types_scrolls_and_drags(samples: Path) -> None:
-    truth = json.loads((samples / "gui" / "truth.json").read_text())["desktop"]["episode_0001"]
-    (stream,) = streams(samples / "gui" / "desktop")
+    truth = json.loads((samples / "gui" / "truth.json").read_text())["notes_episode"]
+    (stream,) = streams(samples / "gui" / "notes_episode")
     with discovery.open_recording(stream) as recording:
         events, elements = recording.events(), recording.elements()
         assert recording.texts() == (truth["task"],)
@@ -86,8 +86,8 @@ def test_the_desktop_log_types_scrolls_and_drags(samples: Path) -> None:
 
 
 def test_fragments_join_where_one_ends_as_the_next_begins(samples: Path) -> None:
-    truth = json.loads((samples / "gui" / "truth.json").read_text())["phone"]
-    by_name = {f"{stream.name.rpartition('/')[2]}.mp4": stream for stream in streams(samples / "gui" / "phone")}
+    truth = json.loads((samples / "gui" / "truth.json").read_text())["fragments"]
+    by_name = {f"{stream.name.rpartition('/')[2]}.mp4": stream for stream in streams(samples / "gui" / "fragments")}
     assert truth["order"] != sorted(truth["order"])
     assert {*truth["order"], *truth["discarded"]} == set(by_name)
 
