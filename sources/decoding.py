@@ -36,6 +36,8 @@ _TOLERANCE = 0.5
 """Seconds by which a container may overstate a duration without being called cut off."""
 _JUMP = 4.0
 """Seconds of packets worth a seek."""
+_BEFORE = 10.0
+"""Seconds before the first frame that a search for the beginning aims at."""
 _HELD = 1024
 """Packets kept while looking for a later keyframe; more are decoded, so that memory stays bounded."""
 _RAW_LUMA = ("yuv", "nv12", "nv21", "nv16", "nv24", "gray")
@@ -199,6 +201,7 @@ class VideoDecoder:
         tick = 0
         for frame in cursor:
             if frame.time > t1 or (frame.time == t1 and not include_end):
+                cursor.check()
                 return
             if frame.time < t0:
                 continue
@@ -210,8 +213,10 @@ class VideoDecoder:
                 cursor.goal = t0 + tick / rate
                 if cursor.goal > t1 + _SLACK:
                     yield frame
+                    cursor.check()
                     return
             yield frame
+        cursor.check()
         self._expect(t1, cursor.reached)
 
     def frames_at(self, times: Sequence[float]) -> Iterator[DecodedFrame]:
@@ -227,11 +232,13 @@ class VideoDecoder:
                 yield shown
                 done += 1
             if done == len(wanted):
+                cursor.check()
                 return
             cursor.goal = wanted[done]
             shown = frame
         if shown is not None:
             yield from [shown] * (len(wanted) - done)
+        cursor.check()
         self._expect(wanted[-1], cursor.reached)
 
     def _expect(self, wanted: float, reached: float) -> None:
@@ -244,10 +251,14 @@ class VideoDecoder:
             )
 
     def _measure(self) -> Extent:
-        declared = float((self.stream.duration or 0) * self.time_base)
-        if not declared and self.container.duration:
-            offset = float(self.start * self.time_base) - (self.container.start_time or 0) / av.time_base
-            declared = self.container.duration / av.time_base - offset
+        start = float(self.start * self.time_base)
+        whole = (self.container.duration or 0) / av.time_base
+        if "matroska" in self.container.format.name:
+            declared = max(whole - start, 0.0)  # it counts from zero, not from the first frame
+        elif self.stream.duration:
+            declared = float(self.stream.duration * self.time_base)
+        else:
+            declared = max(whole + (self.container.start_time or 0) / av.time_base - start, 0.0) if whole else 0.0
         self._run += 1
         self._fresh = False
         for back in (2.0, 20.0, None) if declared else (None,):
@@ -256,7 +267,7 @@ class VideoDecoder:
             try:
                 self.container.seek(target, stream=self.stream)
                 for packet in self.container.demux():
-                    if packet.pts is None or packet.is_corrupt or packet.time_base is None:
+                    if packet.pts is None or packet.is_corrupt or packet.is_discard or packet.time_base is None:
                         continue
                     until = float(
                         (packet.pts + (packet.duration or 0)) * packet.time_base - self.start * self.time_base
@@ -281,6 +292,8 @@ class _Cursor:
         self.goal = goal
         self.reached = 0.0
         """Where the packets read so far end, in seconds."""
+        self.damage = ""
+        """The first thing that could not be read or decoded, and when."""
         self._decoder = decoder
         self._index: int | None = 0
         self._keyframes: list[float] | None = None
@@ -291,8 +304,7 @@ class _Cursor:
         decoder = self._decoder
         try:
             for packet in self._packets():
-                for frame in decoder.stream.codec_context.decode(packet):
-                    decoder.decoded += 1
+                for frame in self._decode(packet):
                     if frame.pts is None:
                         continue
                     yield DecodedFrame(frame, decoder.seconds(frame.pts), self._index, decoder.scalers)
@@ -301,11 +313,29 @@ class _Cursor:
                     if self._index is not None:
                         self._index += 1
         except (av.error.FFmpegError, OSError) as error:
+            self.damage = self.damage or f"after {self.reached:.3f} s: {error.strerror}"
+
+    def check(self) -> None:
+        """To be called when no more frames are wanted.
+
+        Raises:
+            schemas.errors.InputError: something on the way could not be read or decoded.
+        """
+        if self.damage:
             raise InputError(
-                decoder.uri,
-                f"the video is damaged after {self.reached:.3f} s: {error.strerror}",
-                "Record or copy it again to have the rest",
-            ) from error
+                self._decoder.uri, f"the video is damaged {self.damage}", "Record or copy it again to have the rest"
+            )
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
+        """The frames that come out with a packet. One that cannot be decoded is noted and passed over."""
+        try:
+            frames = self._decoder.stream.codec_context.decode(packet)
+        except av.error.FFmpegError as error:
+            time = self.reached if packet is None else self._time(packet) or 0.0
+            self.damage = self.damage or f"at {time:.3f} s: {error.strerror}"
+            return
+        self._decoder.decoded += len(frames)
+        yield from frames
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """Packets to decode; None at the end, so that the codec gives what it holds back."""
@@ -373,13 +403,13 @@ class _Cursor:
         # Some containers land late (their index holds decoding times, or none at all): try from further back.
         for back in (0.0, 1.0, 5.0, 25.0, None):
             time = None if back is None or self.goal - back <= 0 else self.goal - back
-            offset = decoder.start if time is None else decoder.start + int(time / decoder.time_base)
-            decoder.container.seek(offset, stream=decoder.stream)
-            packets = decoder.container.demux(decoder.stream)
             if time is None:
+                self._rewind()
                 self._index = 0
-                yield from packets
+                yield from decoder.container.demux(decoder.stream)
                 return
+            decoder.container.seek(decoder.start + int(time / decoder.time_base), stream=decoder.stream)
+            packets = decoder.container.demux(decoder.stream)
             key = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
             landed = None if key is None else self._time(key)
             if key is not None and landed is not None and landed <= self.goal:
@@ -387,6 +417,14 @@ class _Cursor:
                 yield key
                 yield from packets
                 return
+
+    def _rewind(self) -> None:
+        decoder = self._decoder
+        try:
+            # Transport streams are searched by decoding time, which lies before the first presentation time.
+            decoder.container.seek(decoder.start - int(_BEFORE / decoder.time_base), stream=decoder.stream)
+        except av.error.FFmpegError:
+            decoder.container.seek(decoder.start, stream=decoder.stream)
 
 
 def _is_cover(stream: VideoStream) -> bool:
