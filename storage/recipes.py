@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import types
+import typing
+from collections.abc import Iterable
 from os import PathLike
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.errors import CorpusError, UsageError
 from schemas.recipe import Recipe
+from schemas.stream import Domain
 from storage.location import Location
 
 
 def load_recipe(uri: str | PathLike[str]) -> Recipe:
-    """Reads a recipe.
+    """Reads a recipe. Relative paths in it are relative to the file, so that it works from any folder.
 
     Raises:
-        UsageError: the file cannot be read, is not YAML, or is not a recipe; the message names every wrong field.
+        UsageError: it cannot be read, is not YAML, or is no recipe; names every wrong key and its place.
     """
     folder, _, name = Location.of(uri).root.rpartition("/")
     location = Location(Location.of(uri).fs, folder)
@@ -24,18 +31,109 @@ def load_recipe(uri: str | PathLike[str]) -> Recipe:
         text = location.read_bytes(name).decode("utf-8-sig")
         content = yaml.safe_load(text)
     except CorpusError as error:
-        raise UsageError(uri, error.problem.cause, "Give the path of a recipe file") from error
+        raise UsageError(uri, error.problem.cause, "Give the path of a recipe; examples/ holds some") from error
     except UnicodeDecodeError as error:
         raise UsageError(uri, "is not text in UTF-8", "Give the path of a recipe file") from error
     except yaml.YAMLError as error:
+        cause = f"is not YAML: {_yaml_problem(error)}"
+        raise UsageError(uri, cause, "Mend the file; docs/recipe.md shows one") from error
+    if not isinstance(content, dict):
         raise UsageError(
-            uri, f"is not YAML: {error}", "Mend the file; examples/ holds recipes to start from"
-        ) from error
+            uri, "holds no recipe", "Write keys such as name, corpus, sources, intents; see docs/recipe.md"
+        )
+    if isinstance(content.get("corpus"), str):
+        content["corpus"] = _absolute(content["corpus"], location)
+    sources = content.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, dict) and isinstance(source.get("uri"), str):
+            source["uri"] = _absolute(source["uri"], location)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        )
-        raise UsageError(uri, f"is not a recipe: {wrong}", "Mend these fields; docs/ explains each") from error
+        raise explained(uri, error) from error
+
+
+def _absolute(uri: str, folder: Location) -> str:
+    """A URI as it is; a path made absolute from the recipe's folder, since workers may run elsewhere."""
+    if "://" in uri or not uri:
+        return uri
+    path = os.path.expanduser(uri)
+    if os.path.isabs(path):
+        return path
+    whole = os.path.normpath(f"{folder.root}/{path}")
+    return whole if folder.is_local else str(folder.fs.unstrip_protocol(whole))
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    words = getattr(error, "problem", None) or str(error)
+    return f"{words} in line {mark.line + 1}" if mark is not None else words
+
+
+def explained(place: object, error: ValidationError) -> UsageError:
+    """A validation error in words: each wrong key by its place in the YAML, with did-you-mean."""
+    wrong = [_wrong_key(item["loc"], item["type"], item["msg"], item.get("input")) for item in error.errors()]
+    return UsageError(place, "; ".join(wrong), "docs/recipe.md explains every key")
+
+
+def _wrong_key(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
+    place = _place(location)
+    if kind == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})" if known else ""
+        return f"unknown key {place}{hint}"
+    if kind == "missing":
+        return f"{place} is missing"
+    if kind == "enum":
+        names = [item.value for item in Domain]
+        close = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{place} is {value!r}: {hint}known: {', '.join(names)}"
+    words = message.removeprefix("Value error, ")
+    words = {"string_pattern_mismatch": _pattern_words(value), "string_too_short": "must not be empty"}.get(kind, words)
+    return f"{place}: {words}" if location else words
+
+
+def _pattern_words(value: Any) -> str:
+    if not str(value).strip():
+        return "must not be empty"
+    return f"{value!r} is no name: use lower-case letters, digits and _, a letter first"
+
+
+def _place(location: Iterable[int | str]) -> str:
+    """A place as people find it in a YAML file: `sources (number 1).uri`, since its lists carry no numbers."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f" (number {part + 1})"
+        else:
+            text += f".{part}" if text else part
+    return text or "the recipe"
+
+
+def _keys_at(location: Iterable[int | str]) -> list[str]:
+    """The keys that may stand at a place of a recipe."""
+    found: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if not _is_model(found) or part not in found.model_fields:
+            return []
+        found = _model_in(found.model_fields[part].annotation)
+    return sorted(found.model_fields) if _is_model(found) else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `tuple[SourceSpec, ...]` or `Model | None`."""
+    if _is_model(annotation):
+        return typing.cast(type[BaseModel], annotation)
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        for inner in typing.get_args(annotation):
+            if (model := _model_in(inner)) is not None:
+                return model
+    return None
+
+
+def _is_model(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, BaseModel)

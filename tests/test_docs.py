@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from dataclaw.main import app
-from dataclaw.recipes import _model_in, load
 from experts.roster import roster as experts
 from schemas.anchor import AnchorKind
 from schemas.recipe import Recipe
+from storage.recipes import _model_in, load_recipe
 from synthesis.agents.roster import roster as task_types
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def test_every_key_of_a_recipe_is_explained() -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_is_a_recipe(recipe: Path) -> None:
-    load(str(recipe))
+    load_recipe(recipe)
 
 
 def test_every_expert_task_type_and_anchor_kind_is_documented() -> None:

@@ -75,8 +75,9 @@ def _recipe(
     catalog: str | None,
     rate: float | None,
 ) -> Recipe:
-    from dataclaw.recipes import from_arguments, is_recipe_file, load
+    from dataclaw.recipes import from_arguments, is_recipe_file
     from schemas.errors import UsageError
+    from storage.recipes import load_recipe
 
     if is_recipe_file(inputs, intents):
         given = {
@@ -92,7 +93,7 @@ def _recipe(
         if beside := [option for option, value in given.items() if value is not None]:
             cause = f"{', '.join(beside)} cannot stand beside a recipe: a build is what its recipe says"
             raise UsageError(inputs[0], cause, "Write it into the recipe; docs/recipe.md has the keys")
-        return load(inputs[0])
+        return load_recipe(inputs[0])
     if not intents:
         raise UsageError("--intent", "no intent is given", 'Say what you want: --intent "Make a tutorial from this"')
     if any(not text.strip() for text in intents):
@@ -151,7 +152,7 @@ def show_report(report: RunReport) -> None:
             ("segments", f"{report.segments_extracted} looked at, {report.segments_known} known from earlier runs"),
             ("streams", f"{seconds(report.stream_seconds)} looked at in {seconds(wall)}"),
             ("snapshot", f"{report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "unchanged"),
-            ("corpus", report.corpus),
+            ("corpus", _near(report.corpus)),
         ]
     )
     if report.costs:
@@ -163,13 +164,20 @@ def show_report(report: RunReport) -> None:
     if not usable(report):
         print("Nothing could be made of these inputs; the reasons are above.")
         return
-    corpus = _quoted(report.corpus)
+    corpus = _quoted(_near(report.corpus))
     print(f"Next: dataclaw view {corpus}    dataclaw verify {corpus}")
 
 
 def _why(item: InputOutcome) -> str:
     """Its reasons, without the name of the input that stands beside them."""
     return "; ".join(reason.removeprefix(f"{item.uri!r}: ") for reason in item.reasons)
+
+
+def _near(uri: str) -> str:
+    """A path below the current folder as people would type it."""
+    import os
+
+    return os.path.relpath(uri) if uri.startswith(os.getcwd() + os.sep) else uri
 
 
 def _quoted(text: str) -> str:

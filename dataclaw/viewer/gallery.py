@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dataclaw.text import seconds
+from dataclaw.text import plain, seconds
 from dataclaw.viewer.card import Card, card
 from dataclaw.viewer.images import ImageFolder
 from dataclaw.viewer.timeline import clock, span
@@ -119,7 +119,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"clock": clock, "span": span, "seconds": seconds, "words": lambda name: str(name).replace("_", " ")}
+    env.filters |= {
+        "clock": clock,
+        "span": span,
+        "seconds": seconds,
+        "shortened": lambda text: plain(text, 24),
+        "words": lambda name: str(name).replace("_", " "),
+    }
     env.globals |= {
         "style": Markup(style),
         "script": Markup(script),

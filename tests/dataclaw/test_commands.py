@@ -54,7 +54,7 @@ def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
         (["build", "x.mp4", "--out", "c", "--intent", " "], ["intent is empty"]),
         (["build", "x.mp4", "--intent", "Make a tutorial"], ["--out"]),
         (["build", "x.mp4", "--intent", "Make it", "--out", "c", "--domain", "guy"], ["'guy'", "Did you mean 'gui'?"]),
-        (["build", "nothere.yaml"], ["nothere.yaml", "no such recipe"]),
+        (["build", "nothere.yaml"], ["nothere.yaml", "No such file"]),
         (["build", "nothere.yaml", "--out", "c"], ["--out cannot stand beside a recipe"]),
         (["plan", "--intent", "  "], ["intent is empty"]),
         (["plan", "--intent", "Make a tutorial", "--domain", "educaton"], ["Did you mean 'education'?"]),

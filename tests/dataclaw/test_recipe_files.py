@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dataclaw.recipes import from_arguments, is_recipe_file, load
+from dataclaw.recipes import from_arguments, is_recipe_file
 from schemas.errors import UsageError
+from storage.recipes import load_recipe
 
 GOOD = """
 name: demo
@@ -29,7 +30,7 @@ def write(folder: Path, text: str) -> str:
 
 def test_relative_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    recipe = load(write(tmp_path, GOOD))
+    recipe = load_recipe(write(tmp_path, GOOD))
     assert recipe.corpus == str(tmp_path / "demo" / "corpus")
     assert [source.uri for source in recipe.sources] == [str(tmp_path / "demo/streams/gui"), "s3://bucket/raw"]
 
@@ -53,15 +54,15 @@ def test_relative_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: 
 )
 def test_a_wrong_recipe_is_told_by_place_and_word(tmp_path: Path, text: str, words: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
-        load(write(tmp_path, text))
+        load_recipe(write(tmp_path, text))
     for word in words:
         assert word in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_told_so(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="cannot be read"):
-        load(str(tmp_path / "a.yaml"))
+    with pytest.raises(UsageError, match="not text in UTF-8"):
+        load_recipe(str(tmp_path / "a.yaml"))
 
 
 def test_arguments_make_the_same_recipe_as_a_file(tmp_path: Path) -> None:

@@ -23,10 +23,13 @@ def test_a_recipe_is_read_from_any_name(tmp_path: Path) -> None:
     [
         (b"name: [", "not YAML"),
         (b"\xff\xfe\x00", "not text"),
-        (b"", "recipe: Input should be"),
-        (b"name: r\ncorpus: c\nsources: [{uri: x, domian: gui}]\nintents: [x]", r"sources\.0\.domian"),
-        (b"name: r\ncorpus: c\nsources: [{uri: x}]", "no intent for 'x'"),
-        (b"name: r\ncorpus: c\nsources: []\nintents: ['  ']", "intents.0"),
+        (b"", "holds no recipe"),
+        (
+            b"name: r\ncorpus: c\nsources: [{uri: x, domian: gui}]\nintents: [x]",
+            r"unknown key sources.*domian, did you mean",
+        ),
+        (b"name: r\ncorpus: c\nsources: [{uri: x}]", "no intent for '.*x'"),
+        (b"name: r\ncorpus: c\nsources: []\nintents: ['  ']", r"intents \(number 1\): must not be empty"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, said: str) -> None:
