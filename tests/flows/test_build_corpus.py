@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from clips import write_clip
 
 from schemas.manifest import Manifest
+from tests.flows.clips import write_clip
 
 pytestmark = pytest.mark.long
 
@@ -116,7 +117,8 @@ def test_a_row_changed_by_hand_fails_verification(clips: Path, tmp_path: Path) -
     table = pq.read_table(shard)
     outputs = table["output"].to_pylist()
     outputs[0] = outputs[0].replace("This is clip", "That was clip")
-    changed = table.set_column(table.schema.get_field_index("output"), table.schema.field("output"), [outputs])
+    field = table.schema.field("output")
+    changed = table.set_column(table.schema.get_field_index("output"), field, pa.array(outputs, field.type))
     pq.write_table(changed, shard)
     done = verify(corpus)
     assert done.returncode == 1
