@@ -69,11 +69,16 @@ class VideoSource:
     def find(self, fs: AbstractFileSystem, root: str) -> Iterator[Candidate | Problem]:
         uri = to_uri(fs, root)
         stem = split_suffix(basename(root))[0]
-        beside = [
-            ("subtitles", to_uri(fs, entry.path))
-            for entry in _siblings(fs, parent(root))
-            if split_suffix(entry.name)[1] in subtitles.SUFFIXES and _language(stem, entry.name) is not None
+        siblings = _siblings(fs, parent(root))
+        others = {split_suffix(entry.name)[0] for entry in siblings if split_suffix(entry.name)[1] in SUFFIXES} - {stem}
+        # clip.b.srt is in the language b of clip.mp4, unless it belongs to clip.b.mp4; clip.srt comes before both.
+        texts = [
+            (_language(stem, entry.name), entry.path)
+            for entry in siblings
+            if split_suffix(entry.name)[1] in subtitles.SUFFIXES and split_suffix(entry.name)[0] not in others
         ]
+        mine = sorted(((language != "", path) for language, path in texts if language is not None), key=lambda t: t[0])
+        beside = [("subtitles", to_uri(fs, path)) for _, path in mine]
         yield Candidate(stem, self.name, uri, (("video", uri), *beside))
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:

@@ -22,7 +22,7 @@ DRAWINGS: list[list[list[tuple[int, int]]]] = [
 """Drawings as strokes as points."""
 
 
-def make(folder: Path, seed: int) -> list[Path]:
+def make(folder: Path, seed: int) -> None:
     pairs = folder / "edit_pairs"
     pairs.mkdir(exist_ok=True)
     edits = [("Add a sun to the sky.", _SUN), ("Paint the door blue.", _DOOR)]
@@ -45,7 +45,6 @@ def make(folder: Path, seed: int) -> list[Path]:
     held[:] = [_stroke3(strokes) for strokes in DRAWINGS]
     np.savez(drawings, train=held)
     write_json(folder / "drawings.truth.json", {"strokes": [len(strokes) for strokes in DRAWINGS]})
-    return [pairs, drawings]
 
 
 def _house(seed: int, sun: bool, door: tuple[int, int, int]) -> Image.Image:

@@ -29,7 +29,7 @@ BIKE: list[Spoken] = [
 ]
 
 
-def make(folder: Path, seed: int) -> list[Path]:
+def make(folder: Path, seed: int) -> None:
     rng = np.random.default_rng([seed, 1])
     tea, bike = folder / "making_tea.mp4", folder / "tyre.webm"
     scenes = [_Scene(rng, hue) for hue in (10, 55, 100, 145)]
@@ -47,7 +47,6 @@ def make(folder: Path, seed: int) -> list[Path]:
     write_video(bike, _film([_Scene(rng, hue) for hue in (30, 120)], seconds=3.0), RATE, quality=24)
     write_vtt(folder / "tyre.en.vtt", BIKE)
     write_json(folder / "tyre.truth.json", {"cuts": [3.0], "dissolves": [], "cues": BIKE, "duration": 6.0})
-    return [tea, bike]
 
 
 class _Scene:

@@ -33,7 +33,7 @@ SPOKEN: list[Spoken] = [
 ]
 
 
-def make(folder: Path, seed: int) -> list[Path]:
+def make(folder: Path, seed: int) -> None:
     lesson = folder / "equation.mp4"
     write_video(lesson, _board(seed), RATE)
     write_srt(lesson.with_suffix(".srt"), SPOKEN)
@@ -41,7 +41,6 @@ def make(folder: Path, seed: int) -> list[Path]:
         folder / "equation.truth.json",
         {"lines": [{"time": time, "text": text} for time, text in LINES], "pause": PAUSE, "cues": SPOKEN},
     )
-    return [lesson]
 
 
 def _board(seed: int) -> Iterator[Image.Image]:
