@@ -170,6 +170,24 @@ def test_stray_frames_mislead_nobody_where_only_text_speaks() -> None:
     assert not wrong
 
 
+def test_a_brief_last_frame_goes_on_in_the_next_fragment_where_nothing_speaks_against_it() -> None:
+    def unmarked(*pages: Page) -> Session:
+        session = Session()
+        for shown in pages:
+            session.see(shown, None, None)
+        return session
+
+    output, wrong = compose(
+        a=unmarked(ITEM, BASKET, ADDRESS),
+        b=unmarked(HOME, SHOP, RESULTS).stray(ITEM),
+        c=unmarked(HOME, WEATHER, FORECAST),
+    )
+    assert output.source_order == ("b", "a")
+    assert [item.source for item in output.discarded] == ["c"]
+    assert not output.omitted
+    assert not wrong
+
+
 def test_a_stray_frame_at_the_beginning_is_left_out() -> None:
     output, wrong = compose(
         a=Session().stray(THANKS, "2:15").see(RESULTS, "9:41").see(ITEM, "9:41").rest(BASKET, "9:42"),

@@ -53,6 +53,8 @@ class Fragment:
     alien_first: bool = False
     """The first screen is a stray frame for certain: its clock contradicts the rest."""
     alien_last: bool = False
+    marks_tell: bool = False
+    """Marks show how most of its screens were left: one that was left without is out of the ordinary."""
 
     @property
     def name(self) -> str:
@@ -121,6 +123,8 @@ def _find_strays(fragment: Fragment, others: Sequence[Fragment]) -> None:
     left_by_mark = sum(fragment.marked(screen) for screen in screens[:-2])
     rest_marked = left_by_mark >= 0.5 * max(len(screens) - 2, 1)
 
+    fragment.marks_tell = rest_marked
+
     def suspicious(edge: Screen, neighbour: Screen, rest: Sequence[Screen], unmarked: bool) -> tuple[bool, bool]:
         brief = edge.t1 - edge.t0 <= 0.01 and usual > 0.01
         unlike = all(unlikeness(edge.signature, s.signature) > _STRAY_UNLIKE or not _kin(edge, s) for s in rest)
@@ -134,7 +138,7 @@ def _find_strays(fragment: Fragment, others: Sequence[Fragment]) -> None:
             for s in other.screens[:1] + other.screens[-1:]
         )
         alien = contradiction and (brief or elsewhere or looks)
-        stray = alien or (brief and unlike and unmarked and (elsewhere or looks or rest_marked))
+        stray = alien or (brief and unmarked and ((unlike and (looks or rest_marked)) or (elsewhere and rest_marked)))
         return stray, alien
 
     last, before = screens[-1], screens[-2]
@@ -224,7 +228,7 @@ def _omit_strays(order: Sequence[Fragment]) -> list[Omitted]:
 
 
 def _stray(fragment: Fragment, edge: Screen, which: str) -> Omitted:
-    why = "no action leads there and nothing else in the recording looks like it"
+    why = "it stands for one sample only, and no action leads to or from it"
     if fragment.alien_last if which == "last" else fragment.alien_first:
         why = "its clock contradicts the frames beside it"
     return Omitted(
@@ -301,7 +305,9 @@ class _Evidence:
         if start is None or not one.own:
             return
         rivals = sum(same_screen(start, f.own[0]) for f in self.fragments if f is not one and f.own)
-        for edge, weight in ((one.own[-1], 2.0), (one.screens[-1], 0.6)):
+        # Where no marks are drawn, a last frame that stands alone may well be where the next fragment goes on.
+        doubtful = 0.4 if one.marks_tell else 0.9
+        for edge, weight in ((one.own[-1], 2.0), (one.screens[-1], doubtful)):
             if edge is one.screens[-1] and one.stray_last and (one.alien_last or edge is one.own[-1]):
                 continue
             if same_screen(edge, start):
