@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar
 
 import cv2
@@ -43,6 +44,7 @@ _SIDE = 128
 _THUMB = 48
 _MOVES = 0.04  # frame widths per second that count as motion
 _MOVES_PIXELS = 0.4  # and pixels per step, below which flow is noise
+_PARALLAX = 0.4  # of the camera's motion, by which near and far may differ without moving
 _CHANGED = 5.0  # grey levels by which a moving place changes
 _SHARE = 0.002  # of the frame that must move
 _STEP = 0.1  # seconds that flow is taken over: at a higher rate slow motion drowns in its noise
@@ -126,7 +128,9 @@ class Motion(Expert):
         for anchor in sorted(anchors, key=lambda a: (a.t0, a.t1, a.kind)):
             key = (anchor.kind, anchor.content)
             place = last.get(key)
-            if anchor.kind in spans and place is not None and anchor.t0 - joined[place].t1 <= _GAP:
+            if anchor.kind == AnchorKind.STALL and not any(other.kind == AnchorKind.MOTION for other in joined):
+                continue  # nothing has moved yet
+            if anchor.kind in spans and place is not None and anchor.t0 - joined[place].t1 <= _GAP + _STEP:
                 joined[place] = _together(joined[place], anchor)
                 continue
             last[key] = len(joined)
@@ -162,6 +166,8 @@ class _MotionObserver(Observer):
     ends: list[int] = field(default_factory=list)
     """For each step, the place of its last picture in `thumbs`."""
     last: tuple[float, Pixels] | None = None
+    pending: list[Pixels] = field(default_factory=list)
+    """The pictures since the last step, its own last one first."""
 
     def __post_init__(self) -> None:
         self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
@@ -176,12 +182,14 @@ class _MotionObserver(Observer):
             height, width = self.last[1].shape
             picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         self.thumbs.append(_thumb(picture))
+        self.pending.append(picture)
         if self.last is None:
             self.last = frame.time, picture
         elif frame.time > self.last[0] + _STEP - 1e-3:
-            self.steps.append(self._measure(self.last[0], frame.time, self.last[1], picture))
+            self.steps.append(self._measure(self.last[0], frame.time, self.pending))
             self.ends.append(len(self.thumbs) - 1)
             self.last = frame.time, picture
+            self.pending = [picture]
 
     def finish(self) -> list[FactualAnchor]:
         if not self.steps:
@@ -189,25 +197,40 @@ class _MotionObserver(Observer):
         # Slow cameras have longer steps; a pause between two of them is no stillness.
         self.gap = max(_GAP, 1.5 * float(np.median([step.t1 - step.t0 for step in self.steps])))
         anchors = [*self._activities(), *self._turns(), *self._camera()]
-        return sorted(anchors, key=lambda a: (a.t0, a.t1, a.kind))
+        # What began before the border goes on from it here; join puts it together again.
+        border = round(self.segment.t0, 6)
+        kept = [a if a.t0 >= border else a.model_copy(update={"t0": border}) for a in anchors if a.t1 > border]
+        return sorted(kept, key=lambda a: (a.t0, a.t1, a.kind))
 
     # --- one step --------------------------------------------------------------------------------------------------
 
-    def _measure(self, t0: float, t1: float, before: Pixels, after: Pixels) -> _Step:
+    def _measure(self, t0: float, t1: float, pictures: Sequence[Pixels]) -> _Step:
+        before, after = pictures[0], pictures[-1]
         height, width = after.shape
         changed = cv2.blur(cv2.absdiff(before, after), (3, 3))
         still = _Step(t0, t1, (0.0, 0.0), 0.0, 0.0, (0.0, 0.0, 0.0, 0.0), 0.0, (0.0, 0.0, 0.0))
         if int(np.count_nonzero(changed > _CHANGED)) < _SHARE * changed.size / 2:
             return still
-        self.calls += 1
-        flow = np.asarray(self.flow.calc(before, after, None), np.float32)  # type: ignore[call-overload]
+        # A small thing that goes more than half its size between two pictures is lost to the flow, so the step is
+        # the sum of those from picture to picture.
+        flow = np.zeros((height, width, 2), np.float32)
+        for one, other in pairwise(pictures):
+            self.calls += 1
+            flow += self.flow.calc(one, other, None)  # type: ignore[call-overload]
         shift, growth, model = _camera_motion(before, flow)
         local = flow - model if model is not None else flow
         speed = np.hypot(local[..., 0], local[..., 1])
         scale = 1 / (width * (t1 - t0))
-        least = max(_MOVES / scale, _MOVES_PIXELS)
+        camera_pixels = float(np.hypot(*shift))
+        least = max(_MOVES / scale, _MOVES_PIXELS, _PARALLAX * camera_pixels)
         # Flow spreads into flat surroundings; only where the picture changed nearby has something moved.
         near = cv2.dilate((changed > _CHANGED).astype(np.uint8), np.ones((7, 7), np.uint8))
+        if model is not None:
+            # What comes in at the border has no flow yet.
+            rim = int(camera_pixels) + 4
+            inner = np.zeros_like(near)
+            inner[rim : height - rim, rim : width - rim] = 1
+            near = near * inner
         moving = (speed > least) & (near > 0)
         camera = (shift[0] * scale, shift[1] * scale, growth / (t1 - t0))
         rest = float(speed[near > 0].sum()) / speed.size * scale
@@ -256,9 +279,11 @@ class _MotionObserver(Observer):
                 box=_union(run),
                 confidence=sure,
             )
+        if self.segment.index > 0 and not (spans and spans[0][0] == 0):
+            spans.insert(0, [0, -1])  # stillness that may go on from the segment before
         for place, (_, last) in enumerate(spans):
             end = steps[spans[place + 1][0]].t0 if place + 1 < len(spans) else steps[-1].t1
-            begin = steps[last].t1
+            begin = steps[last].t1 if last >= 0 else steps[0].t0
             if end - begin < _STALL:
                 continue
             run = [step for step in steps if begin <= step.t0 and step.t1 <= end]
