@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, pairwise
@@ -77,9 +76,9 @@ class Material:
                 self.by_noun[noun] = [Event(anchor, noun, place + 1) for place, anchor in enumerate(anchors)]
         # Every anchor with words counts here, also those that no question is made of: a line that was read badly is
         # still a second place where the words stand.
-        self._words = Counter(
-            normalise(anchor.content) for kind in QUOTED for anchor in evidence.of(kind, stream=stream)
-        )
+        self._words = [normalise(anchor.content) for kind in QUOTED for anchor in evidence.of(kind, stream=stream)]
+        self._text = "\n".join(self._words)
+        self._clear: dict[tuple[str, int], bool] = {}
         self._all = {
             noun: sorted(anchor.t0 for kind in kinds for anchor in evidence.of(kind, stream=stream))
             for noun, kinds in NOUNS.items()
@@ -96,6 +95,12 @@ class Material:
 
     def clear(self, event: Event) -> bool:
         """Whether the event's name says which one is meant, and its times can be told in words."""
+        key = (event.noun, event.number)
+        if key not in self._clear:
+            self._clear[key] = self._is_clear(event)
+        return self._clear[key]
+
+    def _is_clear(self, event: Event) -> bool:
         if event.anchor.confidence < LEAST_CONFIDENCE:
             return False
         if not event.is_quoted:
@@ -109,9 +114,8 @@ class Material:
         asked = find(event.name).quotes
         if len(asked) != 1 or normalise(asked[0]) != content:
             return False
-        return self._words[content] == 1 and not any(
-            other != content and stands_in(content, other) for other in self._words
-        )
+        # Few words stand twice anywhere; only those are looked at line by line.
+        return self._text.count(content) == 1 or sum(stands_in(content, other) for other in self._words) == 1
 
     def distinct(self, events: Sequence[Event], count: int = CANDIDATES) -> list[Event]:
         """At most `count` clear events, spread over the stream."""
@@ -267,7 +271,7 @@ def _multi_event(material: Material) -> Iterator[Question]:
     yield from _between(material)
     yield from _from_to(material)
     lines = material.spoken
-    for place in range(len(lines) - 3):
+    for place in evenly(range(len(lines) - 3), 2 * CANDIDATES):
         first, *inner, last = window = lines[place : place + 4]
         if not all(material.clear(line) for line in window) or not _apart(window):
             continue
@@ -300,7 +304,7 @@ def _from_to(material: Material) -> Iterator[Question]:
     for noun, events in material.by_noun.items():
         if noun in QUOTED.values():
             continue
-        for place, size in zip(range(len(events)), cycle((4, 3, 5))):
+        for place, size in zip(evenly(range(len(events)), 2 * CANDIDATES), cycle((4, 3, 5))):
             window = events[place : place + size]
             if len(window) < 3 or not _apart(window) or not all(map(material.clear, (window[0], window[-1]))):
                 continue

@@ -209,36 +209,41 @@ def _text_claims(block: Any, at: str, stream: str | None) -> Iterator[Claim]:
     for name, items in (("t0", begin), ("t1", end)):
         yield Claim(path=f"{at}/{name}", kind=ClaimKind.TIME, stream=stream, t0=block[name], kinds=EDGES, items=items)
     for place, quote in enumerate(quotes):
-        yield from quote_claims(quote, f"{at}/quotes/{place}", stream, QUOTABLE)
+        yield from _quote_claims(quote, f"{at}/quotes/{place}", stream)
+    bound = list(_words_in_order(block["text"], quotes, f"{at}/text", stream))
+    yield from bound
     window = (block["t0"], block["t1"])
     yield from mentions.claims_in(
-        block["text"], f"{at}/text", stream, moments=edges or window, span=window, window=window, quote_kinds=QUOTABLE
+        block["text"],
+        f"{at}/text",
+        stream,
+        moments=edges or window,
+        span=window,
+        window=window,
+        quote_kinds=QUOTABLE,
+        but={claim.kind for claim in bound},
     )
-    yield from order_of_words(block["text"], quotes, f"{at}/text", stream, QUOTABLE)
 
 
-def quote_claims(quote: Any, at: str, stream: str | None, kinds: Sequence[str]) -> Iterator[Claim]:
+def _quote_claims(quote: Any, at: str, stream: str | None) -> Iterator[Claim]:
     """A quote's words stand in its span, and its span is that of these words."""
-    span = {"t0": quote["t0"], "t1": quote["t1"]}
-    text = {"text": quote["text"], "kinds": tuple(kinds)}
-    yield Claim(path=f"{at}/text", kind=ClaimKind.QUOTE, stream=stream, **span, **text)
-    yield Claim(path=at, kind=ClaimKind.TIME, stream=stream, whole=True, **span, **text)
+    fields = {"stream": stream, "t0": quote["t0"], "t1": quote["t1"], "text": quote["text"], "kinds": QUOTABLE}
+    yield Claim(path=f"{at}/text", kind=ClaimKind.QUOTE, **fields)
+    yield Claim(path=at, kind=ClaimKind.TIME, whole=True, **fields)
 
 
-def order_of_words(
-    text: str, quotes: Sequence[Any], at: str, stream: str | None, kinds: Sequence[str]
-) -> Iterator[Claim]:
+def _words_in_order(text: str, quotes: Sequence[Any], at: str, stream: str | None) -> Iterator[Claim]:
     """Where a text has as many words in quotation marks as there are quotes, they stand in the same order, each in the
     span of its own; so do moments that are as many as the moments at which quotes begin."""
     named = mentions.find(text)
     if len(named.quotes) == len(quotes):
         for word, quote in zip(named.quotes, quotes, strict=True):
-            window = {"t0": quote["t0"], "t1": quote["t1"]}
-            yield Claim(path=at, kind=ClaimKind.QUOTE, stream=stream, text=word, kinds=tuple(kinds), **window)
+            fields = {"t0": quote["t0"], "t1": quote["t1"], "text": word, "kinds": QUOTABLE}
+            yield Claim(path=at, kind=ClaimKind.QUOTE, stream=stream, **fields)
     begins = list(dict.fromkeys(quote["t0"] for quote in quotes))
     if len(named.times) == len(begins):
         for time, begin in zip(named.times, begins, strict=True):
-            yield Claim(path=at, kind=ClaimKind.TIME, stream=stream, t0=time, kinds=tuple(kinds), items=(begin,))
+            yield Claim(path=at, kind=ClaimKind.TIME, stream=stream, t0=time, kinds=QUOTABLE, items=(begin,))
 
 
 def _frame_claims(block: Any, at: str, stream: str | None, moments: tuple[float, ...]) -> Iterator[Claim]:

@@ -12,7 +12,7 @@ What stands inside a quote is not looked at again: a clock in quotes is a quote 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from schemas.score import Claim, ClaimKind
@@ -74,6 +74,7 @@ def claims_in(
     window: tuple[float, float] | None = None,
     kinds: Sequence[str] = (),
     quote_kinds: Sequence[str] = (),
+    but: Collection[ClaimKind] = (),
 ) -> list[Claim]:
     """The claims that a text makes.
 
@@ -88,6 +89,7 @@ def claims_in(
         window: where quotes must stand; anywhere when None.
         kinds: kinds of anchors that may carry the times.
         quote_kinds: kinds of anchors that may carry the quotes; every kind that holds text when empty.
+        but: moments (TIME) or quotes (QUOTE) that the caller claims itself, more closely.
     """
     named = find(text)
     # With `moments` the record's own claims bind each of them to its anchor, so the words need only agree with those
@@ -103,6 +105,7 @@ def claims_in(
             items=tuple(moments),
         )
         for time in named.times
+        if ClaimKind.TIME not in but
     ]
     for duration in named.durations:
         begin = span[0] if span is not None else None
@@ -112,5 +115,6 @@ def claims_in(
     claims += [
         Claim(path=path, kind=ClaimKind.QUOTE, stream=stream, t0=t0, t1=t1, text=quote, kinds=tuple(quote_kinds))
         for quote in named.quotes
+        if ClaimKind.QUOTE not in but
     ]
     return claims
