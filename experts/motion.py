@@ -308,7 +308,7 @@ class _MotionObserver(Observer):
         # An oscillation names its own turns; of the rest, and of one turn seen along several directions, the largest.
         chosen: list[_Turn] = []
         taken: list[tuple[float, float]] = []
-        for score, run, end in sorted(runs, key=lambda r: (-r[0], r[2])):
+        for score, run, end in sorted(runs, key=lambda r: (-len(r[1]), -r[0], r[2])):
             t0 = steps[run[0].step].t1
             if any(t0 < other[1] and other[0] < end for other in taken):
                 continue
@@ -427,13 +427,15 @@ class _MotionObserver(Observer):
             walked = float(lengths[end] - lengths[first.step])
             straight = float(np.sum(np.abs(np.diff([along[t.step] for t in run] + [along[end]]))))
             net = float(np.hypot(*(path[end] - path[first.step])))
-            if walked <= 0 or straight < 0.5 * walked or net > 0.7 * walked:
+            if walked <= 0 or straight < 0.6 * walked or net > 0.7 * walked:
                 continue
-            if not self._alternates([*(turn.step for turn in run), end]):
+            # Where three turns or more tell, the end need not: a grasp that holds at last ends with the object lifted.
+            places = [turn.step for turn in run]
+            if not self._alternates(places if len(places) > 2 else [*places, end]):
                 continue
             alike = min([*legs[:-1], first.before, last.after]) / max(legs[:-1])
             score = min(alike, 1.0) * straight / walked
-            yield score * len(run) / 2, run, self.steps[end].t1
+            yield score, run, self.steps[end].t1
 
     def _alternates(self, places: Sequence[int]) -> bool:
         """Whether every second picture shows the same state again, and no long stall lies between."""
