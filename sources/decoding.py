@@ -187,7 +187,12 @@ class VideoDecoder:
 
     def seconds(self, pts: int) -> float:
         """A presentation time in the track's clock as seconds from its first frame."""
-        return max(0.0, float((pts - self.start) * self.time_base))
+        return max(0.0, self.length(pts - self.start))
+
+    def length(self, ticks: int) -> float:
+        """Ticks of the track's clock in seconds. Asked for each packet: a Fraction would take ten times as long, and
+        the quotient of two integers is rounded only once too."""
+        return ticks * self.time_base.numerator / self.time_base.denominator
 
     def extent(self) -> Extent:
         """How far the track can be read, found at the end of the file without decoding."""
@@ -349,7 +354,7 @@ class _Cursor:
                     continue
                 time = self._time(packet)
                 if time is not None:
-                    self.reached = max(self.reached, time + float((packet.duration or 0) * decoder.time_base))
+                    self.reached = max(self.reached, time + decoder.length(packet.duration or 0))
                 if time is None or self.goal <= fed:
                     yield from held
                     held.clear()
@@ -377,7 +382,7 @@ class _Cursor:
                 return
 
     def _time(self, packet: Packet[VideoStream]) -> float | None:
-        return None if packet.pts is None else float((packet.pts - self._decoder.start) * self._decoder.time_base)
+        return None if packet.pts is None else self._decoder.length(packet.pts - self._decoder.start)
 
     def _can_jump(self, position: float) -> bool:
         if self.goal - position < _JUMP:
@@ -385,7 +390,7 @@ class _Cursor:
         if self._keyframes is None:
             decoder = self._decoder
             self._keyframes = sorted(
-                float((entry.timestamp - decoder.start) * decoder.time_base)
+                decoder.length(entry.timestamp - decoder.start)
                 for entry in decoder.stream.index_entries
                 if entry.is_keyframe
             )

@@ -19,7 +19,9 @@ def fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:
 
 def shrink(pixels: Pixels, width: int, height: int) -> Pixels:
     """Pixels at a smaller size. Halves by averaging while it can, then interpolates: on 1276x718 ten times faster than
-    one averaging pass, and every pixel has its say."""
+    one averaging pass. When it becomes eight times smaller or more, every second row is enough to average over."""
+    if pixels.shape[0] >= 8 * height and pixels.shape[1] >= 8 * width:
+        pixels = pixels[::2]
     while pixels.shape[1] >= 2 * width and pixels.shape[0] >= 2 * height:
         half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
         pixels = cast(Pixels, cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA))
