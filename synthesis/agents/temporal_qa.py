@@ -167,7 +167,7 @@ class _Question:
                 window = {"t0": first["t0"], "t1": last["t0"] + 2 * EPSILON}
             # The window begins with its first event; when that is of the kind, it is counted over but not asked for.
             extra = int(between and bool(set(kinds_of(first["description"])) & set(kinds)))
-            numbers = [int(number) for number in _NUMBER.findall(self.question["answer"])]
+            numbers = [int(number[:9]) for number in _NUMBER.findall(self.question["answer"])]
             yield self._claim("/count", ClaimKind.COUNT, kinds=kinds, count=count + extra, **window)
             for number in numbers[:1] or [count + 1]:
                 yield self._claim("/answer", ClaimKind.COUNT, kinds=kinds, count=number + extra, **window)

@@ -21,6 +21,8 @@ CANDIDATES = 12
 APART = 2 * TOLERANCE
 """Seconds by which two moments must differ before their order is asked for: each may be off by the tolerance."""
 MAX_COUNTED = 10
+MAX_NUMBER = 12
+"""Nobody counts further to find out which event is meant."""
 MAX_WORDS = 25
 """A longer line is not put into a question."""
 
@@ -66,7 +68,7 @@ class Material:
         texts = {
             AnchorKind.SUBTITLE: spoken(evidence, stream),
             AnchorKind.SCREEN_TEXT: shown(evidence, stream),
-            AnchorKind.TYPING: [anchor for anchor in evidence.of(AnchorKind.TYPING, stream=stream) if anchor.content],
+            AnchorKind.TYPING: [a for a in evidence.of(AnchorKind.TYPING, stream=stream) if normalise(a.content)],
         }
         self.by_noun: dict[str, list[Event]] = {}
         for noun, kinds in NOUNS.items():
@@ -105,8 +107,10 @@ class Material:
             return False
         if not event.is_quoted:
             # Two of one kind at about one moment cannot be told apart by number.
-            return self.begins(event.noun, event.t0 - APART, event.t0 + APART) == 1 and (
-                self.begins(event.noun, 0.0, event.t0) == event.number - 1
+            return (
+                event.number <= MAX_NUMBER
+                and self.begins(event.noun, event.t0 - APART, event.t0 + APART) == 1
+                and self.begins(event.noun, 0.0, event.t0) == event.number - 1
             )
         content = normalise(event.anchor.content)
         if len(content.split()) > MAX_WORDS or sum(map(str.isalnum, content)) < 2:
@@ -119,7 +123,7 @@ class Material:
 
     def distinct(self, events: Sequence[Event], count: int = CANDIDATES) -> list[Event]:
         """At most `count` clear events, spread over the stream."""
-        pool = evenly(events, 4 * count)
+        pool = evenly([event for event in events if event.is_quoted or event.number <= MAX_NUMBER], 4 * count)
         return evenly([event for event in pool if self.clear(event)], count)
 
 

@@ -15,7 +15,7 @@ NOUNS = {
     "hard cut": (AnchorKind.CUT,),
     "dissolve": (AnchorKind.DISSOLVE,),
     "screen change": (AnchorKind.SCREEN_CHANGE,),
-    "return to an earlier screen": (AnchorKind.SCREEN_RETURN,),
+    "screen return": (AnchorKind.SCREEN_RETURN,),
     "scroll": (AnchorKind.SCROLL, AnchorKind.WHEEL),
     "tap": (AnchorKind.TAP,),
     "swipe": (AnchorKind.SWIPE,),
@@ -44,7 +44,6 @@ QUOTED = {
     AnchorKind.TYPING: "typed text",
 }
 _PLURALS = {
-    "return to an earlier screen": "returns to an earlier screen",
     "key press": "key presses",
     "reversal of motion": "reversals of motion",
     "back-and-forth motion": "back-and-forth motions",
@@ -87,7 +86,7 @@ def references(text: str) -> list[Reference]:
         if match["noun"] is None:
             found.append(Reference(quote=match["straight"] if match["straight"] is not None else match["curly"]))
         else:
-            number = int(match["number"]) if match["number"] is not None else None
+            number = int(match["number"][:9]) if match["number"] is not None else None
             found.append(Reference(noun=_NOUN_OF[match["noun"].lower()], number=number))
     return found
 

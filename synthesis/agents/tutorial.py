@@ -18,6 +18,7 @@ from schemas.stream import Domain, Stream
 from synthesis.agents.passages import shown, spoken, spread
 from synthesis.base import Agent, Evidence
 from synthesis.verification import mentions
+from synthesis.verification.check import normalise
 from synthesis.verification.format import pointer
 
 MAX_PASSAGES = 60
@@ -115,7 +116,8 @@ class TutorialAgent(Agent):
 
 def _facts(evidence: Evidence, stream: str) -> list[FactualAnchor]:
     """Everything that words carry, in the order of time."""
-    typed = [anchor for anchor in evidence.of(AnchorKind.TYPING, AnchorKind.HOTKEY, stream=stream) if anchor.content]
+    keys = evidence.of(AnchorKind.TYPING, AnchorKind.HOTKEY, stream=stream)
+    typed = [anchor for anchor in keys if normalise(anchor.content)]
     lines = [line for at_once in _together(shown(evidence, stream)) for line in at_once]
     facts = [*spoken(evidence, stream), *lines, *typed]
     return sorted(facts, key=lambda anchor: anchor.t0)
@@ -144,8 +146,8 @@ def _passages(facts: Sequence[FactualAnchor], scenes: Sequence[FactualAnchor]) -
 
 
 def _breaks(run: Sequence[FactualAnchor], fact: FactualAnchor, new_scene: bool) -> bool:
-    """Whether a fact begins a new run. One that begins with the run's first does not: passages have distinct times."""
-    if fact.t0 <= run[0].t0:
+    """Whether a fact begins a new run. What begins at one moment stays together: passages have distinct times."""
+    if fact.t0 <= run[-1].t0:
         return False
     long_enough = fact.t0 - run[0].t0 >= LEAST_PASSAGE
     pause = fact.t0 - max(member.t1 for member in run)

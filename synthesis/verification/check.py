@@ -289,9 +289,10 @@ def normalise(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def stands_in(text: str, content: str) -> bool:
-    """Whether a text is, or stands on word borders in, a content. Both normalised; letter case counts."""
-    if text == content:
-        return True
+    """Whether a text is, or stands on word borders in, a content. Both normalised; letter case counts. No text stands
+    nowhere."""
+    if not text or text == content:
+        return bool(text)
     place = content.find(text)
     while place >= 0:
         end = place + len(text)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from schemas.score import Claim, ClaimKind
 
+MOST_SECONDS = 1e9
 _QUOTE = re.compile(r"\"([^\"]*)\"|“([^”]*)”")
 _TIME = re.compile(
     r"""
@@ -49,7 +50,8 @@ def find(text: str) -> Mentions:
             seconds = float(match["number"]) * (60 if match["minutes"] else 1)
         else:
             seconds = int(match["hour"] or 0) * 3600 + int(match["minute"]) * 60 + float(match["second"])
-        (durations if match["for"] else times).append(seconds)
+        # However many digits a text writes, a claim stays a number.
+        (durations if match["for"] else times).append(min(seconds, MOST_SECONDS))
     return Mentions(tuple(times), tuple(durations), quotes)
 
 

@@ -113,6 +113,12 @@ def test_scripts_without_spaces_have_word_borders_everywhere():
     assert not stands_in("geo", "geometry")
 
 
+def test_no_text_stands_nowhere():
+    assert not stands_in("", "geometry")
+    assert not stands_in("", "")
+    assert not verdict(ClaimKind.TIME, t0=0.0, t1=1.0, text=" ").supported
+
+
 def test_composed_and_decomposed_letters_are_equal():
     assert normalise("cafe\u0301  noir") == "caf\u00e9 noir"
 
