@@ -44,10 +44,11 @@ def write_video(path: Path, pictures: Iterable[Image.Image], rate: int, quality:
                 stream.width, stream.height = picture.size
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.thread_count = 1  # the bytes depend on the number of threads
+                # x264's macroblock tree gives other bytes in each run, even with one thread.
                 stream.options = (
                     {"crf": str(quality), "b:v": "1M", "deadline": "good", "cpu-used": "5"}
                     if webm
-                    else {"crf": str(quality), "preset": "veryfast", "g": str(rate * 4)}
+                    else {"crf": str(quality), "preset": "veryfast", "g": str(rate * 4), "x264-params": "mbtree=0"}
                 )
             # Not swscale: on the way to YUV it does not give the same bytes each time.
             planes = np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2YUV_I420), np.uint8)
