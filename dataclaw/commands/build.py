@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,9 +52,14 @@ def build(
 
     recipe = _recipe(inputs, intent or [], out, domain, format, backend, name, workers, catalog, rate)
     set_up_environment()
-    from flows.build_corpus import build_corpus
+    from contextlib import redirect_stdout
 
-    with stage_lines():
+    from dataclaw.local_server import prefect_api
+
+    # Standard output is the report's alone: what Ray prints goes with the progress.
+    with redirect_stdout(sys.stderr), stage_lines(), prefect_api():
+        from flows.build_corpus import build_corpus
+
         report = build_corpus(recipe=recipe)
     if json_:
         print(report.model_dump_json(indent=2))

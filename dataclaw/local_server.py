@@ -1,0 +1,101 @@
+"""A Prefect server for the time of one command, where none is configured.
+
+Prefect's own temporary server is a child in the terminal's process group: Ctrl-C stops it before the flow could tell it
+how it ended (the client then retries for minutes), and it outlives a killed driver. This one has a session of its own,
+and the kernel ends it with us.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from schemas.errors import DataClawError
+
+_STARTS_WITHIN = 120.0
+"""Seconds; the first start makes Prefect's database."""
+_PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def prefect_api() -> Iterator[None]:
+    """While it is open, flows have a Prefect API: the one that is configured, or a server of our own.
+
+    Raises:
+        DataClawError: the server does not start; the message holds what it printed last.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    with tempfile.TemporaryFile() as said:
+        port = _free_port()
+        server = _start(port, said)
+        try:
+            _wait(server, port, said)
+            with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+                yield
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _start(port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    import prefect
+
+    serve = ["--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on"]
+    where = ["--app-dir", str(prefect.__module_path__.parent), "--host", "127.0.0.1", "--port", str(port)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", *serve, *where],
+        env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
+    """Until the server answers its health check; it announces itself in no other way."""
+    import httpx
+
+    end = time.monotonic() + _STARTS_WITHIN
+    with httpx.Client() as client:
+        while server.poll() is None and time.monotonic() < end:
+            try:
+                if client.get(f"http://127.0.0.1:{port}/api/health").status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            time.sleep(0.1)
+    said.seek(0)
+    last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
+    raise DataClawError(
+        "Prefect", f"its temporary server did not start: {last[0]}", "Set PREFECT_API_URL to a running server"
+    )
