@@ -302,6 +302,8 @@ class _Cursor:
         self._decoder = decoder
         self._index: int | None = 0
         self._keyframes: list[float] | None = None
+        self._sought: float | None = None
+        """The goal of the last seek: where it landed short, another seek for the same goal would land there again."""
         decoder._run += 1
         self._run = decoder._run
 
@@ -385,7 +387,7 @@ class _Cursor:
         return None if packet.pts is None else self._decoder.length(packet.pts - self._decoder.start)
 
     def _can_jump(self, position: float) -> bool:
-        if self.goal - position < _JUMP:
+        if self.goal - position < _JUMP or self.goal == self._sought:
             return False
         if self._keyframes is None:
             decoder = self._decoder
@@ -400,6 +402,7 @@ class _Cursor:
     def _land(self) -> Iterator[Packet[VideoStream]]:
         """Packets from a keyframe at or before the goal on."""
         decoder = self._decoder
+        self._sought = self.goal
         if decoder._fresh and self.goal <= 0:
             decoder._fresh = False
             yield from decoder.container.demux(decoder.stream)

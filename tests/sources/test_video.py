@@ -427,3 +427,15 @@ def test_handles_never_leak(tmp_path: Path) -> None:
             with pytest.raises(InputError):
                 described(bad)
     assert psutil.Process().num_fds() == before
+
+
+def test_a_moment_on_a_far_keyframe_ends_the_search(streams: Path) -> None:
+    """The index of this file holds decoding times: a seek to the keyframe lands before it, however often."""
+    from sources.decoding import VideoDecoder
+
+    file = streams / "gui/agentnet_raw/episode_2c05b837/screen.mp4"
+    decoder = VideoDecoder(str(file), 10**9)
+    try:
+        assert [frame.time for frame in decoder.frames_at([109.0])] == [pytest.approx(109.0, abs=0.04)]
+    finally:
+        decoder.close()
