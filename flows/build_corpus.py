@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from prefect import flow
 from prefect.runtime import flow_run
 
@@ -18,8 +20,12 @@ from tasks.tailor import tailor
 
 
 def _run_name() -> str:
+    """The recipe's name, or that of its file, and when the run was due."""
     recipe = flow_run.parameters["recipe"]
-    name = recipe["name"] if isinstance(recipe, dict) else getattr(recipe, "name", recipe)
+    if isinstance(recipe, str):
+        name = PurePath(recipe).stem
+    else:
+        name = recipe["name"] if isinstance(recipe, dict) else recipe.name
     return f"{name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M:%S}"
 
 

@@ -47,7 +47,7 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         snapshot=None if manifest is None else manifest.number,
         rows=0 if manifest is None else manifest.statistics.rows,
         costs=done.costs(),
-        message="" if plan.work else "nothing new: every unit was known from earlier runs and no expert ran",
+        message=_message(plan),
     )
     with run.catalog() as catalog:
         catalog.quarantine(run.id, [(uri, sha256, problem) for uri, sha256, problem in _broken(found, done)])
@@ -57,6 +57,14 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
     )
     create_markdown_artifact(markdown=rejects_markdown(report, done), key="build-rejects")
     return report
+
+
+def _message(plan: Plan) -> str:
+    if plan.work:
+        return ""
+    if plan.ended:
+        return "nothing new: every unit was known from earlier runs and no expert ran"
+    return "nothing to do: no input led to a unit of work"
 
 
 def headline(report: RunReport) -> str:

@@ -58,7 +58,7 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
     log = get_run_logger()
     done = Tailored()
     if not plan.work:
-        log.info("nothing to do: every unit is known from earlier runs, no expert ran")
+        log.info("nothing to do: no unit is pending, no expert runs")
         return done
     progress = _Progress(len(plan.pending))
     with run.catalog() as catalog, cluster(run.recipe.placement.ray_address) as cpus:
