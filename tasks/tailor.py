@@ -62,6 +62,7 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
         return done
     progress = _Progress(len(plan.pending))
     with run.catalog() as catalog, cluster(run.recipe.placement.ray_address) as cpus:
+        log.info("looking at %d segments on %d CPUs", len(plan.work), cpus)
         work = plan.work
         for attempt in range(_PASSES):
             if attempt:
