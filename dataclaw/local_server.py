@@ -46,12 +46,22 @@ def prefect_api() -> Iterator[None]:
             with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
                 yield
         finally:
+            _deliver()
             server.terminate()
             try:
                 server.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+def _deliver() -> None:
+    """Sends what Prefect's client still holds back (logs, events); without a server it would complain at its exit."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=5)
 
 
 def _start(port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:

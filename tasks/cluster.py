@@ -21,7 +21,10 @@ def cluster(address: str | None) -> Iterator[int]:
     ours = not ray.is_initialized()
     if ours:
         _connect(address)
-    DataContext.get_current().enable_progress_bars = False
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    # The worker's own error, which names input, cause and remedy, instead of Ray's wrapping around it.
+    context.raise_original_map_exception = True
     try:
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
@@ -32,9 +35,9 @@ def cluster(address: str | None) -> Iterator[int]:
 def _connect(address: str | None) -> None:
     # Ray's notes for its developers are not for the users of this command; failures reach us as exceptions.
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if address:
-        ray.init(address=address, logging_level=logging.ERROR)
+        ray.init(address=address, logging_level=logging.CRITICAL)
     else:
         ray.init(
             address="local",
@@ -42,5 +45,5 @@ def _connect(address: str | None) -> None:
             object_store_memory=_OBJECT_STORE,
             include_dashboard=False,
             log_to_driver=False,  # what workers have to say is in rows and reasons; their raw logs are in Ray's session
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,
         )

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from ray.exceptions import RayError
+from ray.exceptions import RayTaskError
 
 from experts.ensemble import Stopwatch
 from schemas.errors import CorpusError, DataClawError
@@ -94,11 +94,9 @@ def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done:
             for row in written:
                 _note(row, done)
             progress.show(done)
-    except RayError as error:
-        # The worker's own error says what a person can do; Ray's wrapping around it does not.
-        cause = error.__cause__
-        if isinstance(cause, DataClawError):
-            raise cause from error
+    except RayTaskError as error:
+        if isinstance(error.cause, DataClawError):
+            raise error.cause from error
         raise
 
 

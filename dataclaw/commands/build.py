@@ -55,11 +55,10 @@ def build(
     from contextlib import redirect_stdout
 
     from dataclaw.local_server import prefect_api
+    from flows.build_corpus import build_corpus
 
     # Standard output is the report's alone: what Ray prints goes with the progress.
     with redirect_stdout(sys.stderr), stage_lines(), prefect_api():
-        from flows.build_corpus import build_corpus
-
         report = build_corpus(recipe=recipe)
     if json_:
         print(report.model_dump_json(indent=2))

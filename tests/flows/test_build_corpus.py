@@ -228,6 +228,23 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
     assert len(published) == len({row["id"] for row in published}) == 24
 
 
+def test_a_worker_that_cannot_write_ends_the_run_with_one_clear_line(clips: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "data").write_text("a file where the folder of shards must be")
+    done = build(clips, "--domain", "daily_life", "--intent", INTENT, "--out", corpus, check=False)
+    assert done["code"] == 1
+    last = done["stderr"].strip().splitlines()[-1]
+    assert str(corpus / "data") in last
+    assert "A file stands where a folder must be" in last
+    assert "Traceback" not in done["stderr"]
+    assert not list((corpus / "snapshots").glob("*.json"))
+    (corpus / "data").unlink()
+    again = build(clips, "--domain", "daily_life", "--intent", INTENT, "--out", corpus)
+    assert ends(again)["done"] == 3
+    assert again["segments_known"] == 3, "what was measured before the failure is not measured again"
+
+
 def test_the_catalog_knows_the_runs(clips: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     build(clips, "--domain", "daily_life", "--intent", INTENT, "--out", corpus)
