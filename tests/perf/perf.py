@@ -182,6 +182,7 @@ def decode(out: Path) -> Iterator[tuple[str, str, str]]:
     from sources.discovery import discover, open_recording, probe
     from sources.identity import hash_parts
 
+    os.environ["DATACLAW_DECODE_THREADS"] = "1"  # as in a worker, and as the floor: threads cost CPU time
     files = [film(out / "films-20" / "0000.mp4", 0, 29.9, (640, 360), 24)]
     files += [
         p for p in (RECORDINGS / "daily_life/tears_of_steel/tears-of-steel-battle-clip-medium.webm",) if p.exists()
@@ -334,7 +335,7 @@ def _carry_out(chosen, work) -> None:  # type: ignore[no-untyped-def]
 def memory(out: Path) -> Iterator[tuple[str, str, str]]:
     peaks = {}
     for count in (20, 200, 2000):
-        file = recipe(out, snippets(out, count), f"memory-{count}", ("shots", "subtitles"))
+        file = recipe(out, snippets(out, count), f"memory_{count}", ("shots", "subtitles"))
         with _peak() as peak:
             report, wall = build(file)
         peaks[count] = peak[0]
