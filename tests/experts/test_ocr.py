@@ -41,7 +41,9 @@ class RowReader:
 
 
 @pytest.fixture
-def ocr() -> OCR:
+def ocr(monkeypatch: pytest.MonkeyPatch) -> OCR:
+    # This reader knows a line by its exact pixels; enlarging a part gives its edge other ones than enlarging a frame.
+    monkeypatch.setattr("experts.ocr._SHORT_SIDE", 1)
     expert = OCR()
     expert.reader = RowReader()
     return expert
@@ -179,3 +181,12 @@ def test_the_words_of_a_real_clip_are_found_with_half_the_reads(streams: Path) -
                     whole += 1
                     hits += word in shown
     assert hits >= 0.95 * whole
+
+
+@pytest.mark.long
+def test_a_new_line_of_large_type_is_read_whole() -> None:
+    """A part of a small frame is enlarged as the frame is: enlarged to the engine's own measure it fell into words."""
+    board = picture((20, 40, "Solve 3x + 5 = 20"), size=(640, 360))
+    more = picture((20, 40, "Solve 3x + 5 = 20"), (20, 130, "Subtract 5 from both sides"), size=(640, 360))
+    found = [text for _, _, text in lines(measure(OCR(), Film([board] * 3 + [more] * 3)))]
+    assert "Subtract 5 from both sides" in found
