@@ -39,13 +39,7 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
         schemas.errors.UsageError: the format named in the source has no reader.
     """
     readers = [roster.reader(name) for name in ([source.format] if source.format else roster.names())]
-    fs, path = locate(source.uri)
-    path = path.rstrip("/") or path
-    selector = ""
-    if not fs.exists(path) and "#" in path:
-        before, _, after = path.rpartition("#")
-        if fs.exists(before):
-            path, selector = before, after
+    fs, path, selector = _place(source.uri)
     if not fs.exists(path):
         yield _absent(fs, path)
         return
@@ -67,6 +61,22 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
             cause=_nothing(fs, path, selector),
             remedy=f"Check the path. Formats looked for: {', '.join(reader.name for reader in readers)}",
         )
+
+
+def absent(uri: str) -> Problem | None:
+    """What is wrong with a source's place when nothing is there; None when something is."""
+    fs, path, _ = _place(uri)
+    return None if fs.exists(path) else _absent(fs, path)
+
+
+def _place(uri: str) -> tuple[AbstractFileSystem, str, str]:
+    """The file system, path and selector of a source."""
+    fs, path = locate(uri)
+    path = path.rstrip("/") or path
+    before, mark, after = path.rpartition("#")
+    if mark and not fs.exists(path) and fs.exists(before):
+        return fs, before, after
+    return fs, path, ""
 
 
 def probe(candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain | None, max_pixels: int) -> Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from schemas.errors import InputError, Problem
 from schemas.outcome import InputOutcome, Outcome
 from schemas.recipe import Recipe, SourceSpec
-from schemas.stream import Stream, StreamPart
+from schemas.stream import Domain, Stream, StreamPart
 from sources.base import Candidate
 from sources.discovery import discover, probe
 from sources.identity import fingerprint, hash_parts, stream_sha256
 from storage.catalog.catalog import Catalog
+from synthesis.intent.domain import domain_of
 from tasks.run import Run
 
 _CHUNK = 256
@@ -43,7 +45,12 @@ def discover_streams(run: Run) -> Discovery:
     """Finds, hashes and probes every input. What cannot be read goes to the quarantine."""
     with run.catalog() as catalog:
         found = find_streams(run.recipe, catalog, run.id)
-    get_run_logger().info("%d streams; %d inputs ended at the door", found.streams, len(found.ended))
+    worlds = Counter(stream.domain for _, streams in found.sources for stream in streams)
+    get_run_logger().info(
+        "streams: %s; inputs that cannot be used: %d",
+        ", ".join(f"{count} {domain}" for domain, count in sorted(worlds.items())) or "none",
+        len(found.ended),
+    )
     return found
 
 
@@ -107,9 +114,14 @@ def _identify(
             if isinstance(result, Problem):
                 return result
             if result.sha256 in known:
-                return _seen_again(known[result.sha256], result, source)
+                return _seen_again(
+                    known[result.sha256],
+                    result,
+                    domain_of(result.candidate, source.domain, source.intents or recipe.intents),
+                )
             try:
-                return probe(result.candidate, result.parts, source.domain, recipe.sampling.max_pixels)
+                domain = domain_of(result.candidate, source.domain, source.intents or recipe.intents)
+                return probe(result.candidate, result.parts, domain, recipe.sampling.max_pixels)
             except InputError as error:
                 return error.problem
 
@@ -138,13 +150,13 @@ class _Read:
         return stream_sha256(self.parts, self.candidate.selector)
 
 
-def _seen_again(stream: Stream, read: _Read, source: SourceSpec) -> Stream:
+def _seen_again(stream: Stream, read: _Read, domain: Domain) -> Stream:
     """A stream whose content is known. Where it lies, what it is called and what it is for may be new."""
     return stream.model_copy(
         update={
             "uri": read.candidate.uri,
             "name": read.candidate.name,
             "parts": read.parts,
-            "domain": source.domain or stream.domain,
+            "domain": domain,
         }
     )

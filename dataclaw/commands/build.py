@@ -51,6 +51,7 @@ def build(
     from dataclaw.progress import set_up_environment, stage_lines
 
     recipe = _recipe(inputs, intent or [], out, domain, format, backend, name, workers, catalog, rate)
+    _look_for_sources(recipe)
     set_up_environment()
     from contextlib import redirect_stdout
 
@@ -117,6 +118,17 @@ def _recipe(
         workers=workers,
         catalog=catalog,
     )
+
+
+def _look_for_sources(recipe: Recipe) -> None:
+    """Refuses a build none of whose sources is there, before anything is started or made. One that is missing beside
+    others is a problem of the run: the rest goes on."""
+    from schemas.errors import UsageError
+    from sources.discovery import absent
+
+    missing = [problem for source in recipe.sources if (problem := absent(source.uri))]
+    if len(missing) == len(recipe.sources):
+        raise UsageError(missing[0].input, missing[0].cause, missing[0].remedy)
 
 
 def usable(report: RunReport) -> bool:

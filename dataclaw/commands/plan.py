@@ -35,7 +35,7 @@ def plan(
     if not intent.strip():
         raise UsageError("--intent", "the intent is empty", 'Say what you want, such as --intent "Make a tutorial"')
     chosen = domain_named(domain)
-    streams, problems = _describe(inputs or [], chosen)
+    streams, problems = _describe(inputs or [], intent, chosen)
     for problem in problems:
         typer.echo(f"left out: {_line(problem)}", err=True)
     if inputs and not streams:
@@ -49,11 +49,12 @@ def plan(
         _show(specs, choose(specs), streams, schema)
 
 
-def _describe(inputs: list[str], domain: Domain | None) -> tuple[list[Stream], list[Problem]]:
+def _describe(inputs: list[str], intent: str, domain: Domain | None) -> tuple[list[Stream], list[Problem]]:
     """The streams at some places. Hashes and probes them, as a build does, but remembers nothing."""
     from schemas.errors import InputError, Problem
     from schemas.recipe import Sampling, SourceSpec
     from sources.discovery import discover, hash_parts, probe
+    from synthesis.intent.domain import domain_of
 
     streams: list[Stream] = []
     problems: list[Problem] = []
@@ -62,8 +63,9 @@ def _describe(inputs: list[str], domain: Domain | None) -> tuple[list[Stream], l
             if isinstance(item, Problem):
                 problems.append(item)
                 continue
+            world = domain_of(item, domain, [intent])
             try:
-                streams.append(probe(item, hash_parts(item, {}), domain, Sampling().max_pixels))
+                streams.append(probe(item, hash_parts(item, {}), world, Sampling().max_pixels))
             except InputError as error:
                 problems.append(error.problem)
     return streams, problems
