@@ -40,7 +40,7 @@ _FULL = 0.6
 _SIDE = 960
 _GAP = 24
 _SHORT_SIDE = 736
-"""Pixels: a frame whose shorter side has fewer is enlarged to it before it is read, and so are its parts."""
+"""Pixels: the engine enlarges what it is given until its shorter side has as many."""
 
 _CLOCK = re.compile(
     r"^\D{0,2}?(?P<shown>(?P<h>[01]?\d|2[0-3])[:.](?P<m>[0-5]\d)(?::[0-5]\d)?)(?![\d.:])\s?(?P<half>[AaPp][Mm])?"
@@ -75,10 +75,6 @@ class RapidReader:
             params={
                 "Global.log_level": "critical",
                 "Global.use_cls": False,
-                # Its own rule enlarges whatever it is given until the shorter side has 736 pixels: a strip of one line
-                # then becomes so large that the line falls apart into words. The scale is ours: that of the frame.
-                "Det.limit_type": "max",
-                "Det.limit_side_len": 4096,
                 "EngineConfig.onnxruntime.intra_op_num_threads": threads,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }
@@ -361,11 +357,10 @@ class _OCRObserver(Observer):
     ) -> list[tuple[Line, tuple[int, int, int, int], tuple[float, float]]]:
         """Reads parts of a picture in one call, laid one below the other; lines come with what brings them back."""
         self.calls += 1
-        scale = max(1.0, _SHORT_SIDE / min(rgb.shape[:2]))
         if len(boxes) == 1:
             x0, y0, x1, y1 = boxes[0]
             self.pixels += (x1 - x0) * (y1 - y0)
-            return [(line, boxes[0], (x0, y0)) for line in self._scaled(rgb[y0:y1, x0:x1], scale)]
+            return [(line, boxes[0], (x0, y0)) for line in self.expert.reader(_padded(rgb[y0:y1, x0:x1], rgb))]
         canvas_width = max(x1 - x0 for x0, _, x1, _ in boxes)
         canvas_height = sum(y1 - y0 + _GAP for _, y0, _, y1 in boxes)
         canvas = np.full((canvas_height, canvas_width, 3), 255, np.uint8)
@@ -376,21 +371,12 @@ class _OCRObserver(Observer):
             places.append(top)
             top += y1 - y0 + _GAP
         read = []
-        for line in self._scaled(canvas, scale):
+        for line in self.expert.reader(_padded(canvas, rgb)):
             middle = (line.y0 + line.y1) / 2
             index = max(i for i, place in enumerate(places) if place <= max(middle, 0))
             x0, y0, _, _ = boxes[index]
             read.append((line, boxes[index], (float(x0), float(y0 - places[index]))))
         return read
-
-    def _scaled(self, picture: Pixels, scale: float) -> list[Line]:
-        """Reads a picture enlarged; lines come in its own pixels."""
-        if scale > 1.0:
-            picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR))
-        return [
-            Line(line.x0 / scale, line.y0 / scale, line.x1 / scale, line.y1 / scale, line.text, line.confidence)
-            for line in self.expert.reader(picture)
-        ]
 
     def _crops(self, region: Mask, height: int, width: int, scale: float) -> list[tuple[int, int, int, int]]:
         """Boxes in pixels around the changed regions, padded, none cutting a known line."""
@@ -485,6 +471,16 @@ def clock_of(text: str, box: Box) -> tuple[str, float] | None:
         hour = hour % 12 + (12 if half == "pm" else 0)
     shown = found["shown"] + (found.group(0)[found.end("shown") - found.start() :] if half else "")
     return shown, float(hour * 60 + minute)
+
+
+def _padded(part: Pixels, frame: Pixels) -> Pixels:
+    """A part of a small frame, padded to the frame's shorter side, so that the engine enlarges it no more than the
+    frame: a strip of one line of large type would become so large that the line falls apart into words."""
+    least = min(frame.shape[:2])
+    if least >= _SHORT_SIDE:
+        return part
+    down, right = max(0, least - part.shape[0]), max(0, least - part.shape[1])
+    return np.asarray(cv2.copyMakeBorder(part, 0, down, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
 
 
 def _touches(box: Box, region: Mask) -> bool:

@@ -42,7 +42,7 @@ class RowReader:
 
 @pytest.fixture
 def ocr(monkeypatch: pytest.MonkeyPatch) -> OCR:
-    # This reader knows a line by its exact pixels; enlarging a part gives its edge other ones than enlarging a frame.
+    # This reader takes no padding for paper: what it is given is what it measures.
     monkeypatch.setattr("experts.ocr._SHORT_SIDE", 1)
     expert = OCR()
     expert.reader = RowReader()
