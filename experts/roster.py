@@ -6,27 +6,29 @@ Plugins join by the entry point group `dataclaw.experts`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
+from typing import cast
 
 from experts.base import Expert
 from schemas.base import digest
-from schemas.errors import unknown_name
 from schemas.recipe import ExpertSpec, Sampling
+from schemas.roster import Roster
 from schemas.stream import Domain, Stream
 
-BUILT_IN = {
-    "shots": "experts.shots:Shots",
-    "motion": "experts.motion:Motion",
-    "screen": "experts.screen:Screen",
-    "ocr": "experts.ocr:OCR",
-    "subtitles": "experts.subtitles:Subtitles",
-    "given_text": "experts.given_text:GivenText",
-    "input_events": "experts.input_events:InputEvents",
-    "proprioception": "experts.proprioception:Proprioception",
-    "edit_region": "experts.edit_region:EditRegion",
-}
+EXPERTS = Roster(
+    "expert",
+    "dataclaw.experts",
+    {
+        "shots": "experts.shots:Shots",
+        "motion": "experts.motion:Motion",
+        "screen": "experts.screen:Screen",
+        "ocr": "experts.ocr:OCR",
+        "subtitles": "experts.subtitles:Subtitles",
+        "given_text": "experts.given_text:GivenText",
+        "input_events": "experts.input_events:InputEvents",
+        "proprioception": "experts.proprioception:Proprioception",
+        "edit_region": "experts.edit_region:EditRegion",
+    },
+)
 
 FOR_DOMAIN = {
     Domain.DAILY_LIFE: ("shots", "subtitles", "given_text"),
@@ -38,24 +40,13 @@ FOR_DOMAIN = {
 """What each domain needs when the recipe does not say."""
 
 
-@cache
-def roster() -> dict[str, str]:
-    """Names and import paths (`module:Class`) of every expert known, plugins included."""
-    plugins = {point.name: point.value for point in entry_points(group="dataclaw.experts")}
-    return plugins | BUILT_IN
-
-
 def expert_class(name: str) -> type[Expert]:
     """The class of an expert.
 
     Raises:
         UsageError: no expert has this name.
     """
-    if name not in roster():
-        raise unknown_name("expert", name, roster())
-    module, _, attribute = roster()[name].partition(":")
-    loaded: type[Expert] = getattr(import_module(module), attribute)
-    return loaded
+    return cast(type[Expert], EXPERTS.load(name))
 
 
 def specs_for(stream: Stream, chosen: Iterable[ExpertSpec] | None) -> list[ExpertSpec]:

@@ -13,10 +13,10 @@ from fsspec import AbstractFileSystem
 from schemas.errors import Problem
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart
-from sources import roster
 from sources.base import Candidate, Recording, Source
 from sources.identity import fingerprint, hash_parts, stream_sha256
 from sources.places import basename, entries, is_local, locate, parent, split_suffix, to_uri
+from sources.roster import SOURCES, reader
 
 __all__ = ["discover", "fingerprint", "hash_parts", "open_recording", "probe", "stream_sha256"]
 
@@ -38,7 +38,7 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
     Raises:
         schemas.errors.UsageError: the format named in the source has no reader.
     """
-    readers = [roster.reader(name) for name in ([source.format] if source.format else roster.names())]
+    readers = [reader(name) for name in ([source.format] if source.format else SOURCES.names)]
     fs, path, selector = _place(source.uri)
     if not fs.exists(path):
         yield _absent(fs, path)
@@ -85,8 +85,8 @@ def probe(candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain | 
     Raises:
         schemas.errors.InputError: it cannot be read, or its pictures have more than `max_pixels` pixels.
     """
-    reader = roster.reader(candidate.format)
-    return reader.probe(candidate, parts, domain or reader.default_domain, max_pixels)
+    source = reader(candidate.format)
+    return source.probe(candidate, parts, domain or source.default_domain, max_pixels)
 
 
 def open_recording(stream: Stream) -> Recording:
@@ -95,7 +95,7 @@ def open_recording(stream: Stream) -> Recording:
     Raises:
         schemas.errors.InputError: it cannot be read any more.
     """
-    return roster.reader(stream.format).open(stream)
+    return reader(stream.format).open(stream)
 
 
 def _below(

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from dataclaw.main import app
-from experts.roster import roster as experts
+from experts.roster import EXPERTS
 from schemas.anchor import AnchorKind
 from schemas.recipe import Recipe
 from storage.recipes import _model_in, load_recipe
-from synthesis.agents.roster import roster as task_types
+from synthesis.agents.roster import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,9 +72,9 @@ def test_every_example_is_a_recipe(recipe: Path) -> None:
 
 
 def test_every_expert_task_type_and_anchor_kind_is_documented() -> None:
-    for name in experts():
+    for name in EXPERTS.names:
         assert f"`{name}`" in read("docs/experts.md")
-    for name in task_types():
+    for name in TASKS.names:
         assert f"`{name}`" in read("docs/schemas.md")
     for kind in AnchorKind:
         assert f"`{kind}`" in read("docs/schemas.md")

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
+from typing import cast
 
-from schemas.errors import unknown_name
+from schemas.roster import Roster
 from synthesis.backends.base import Backend
 
-BUILT_IN = {"rules": "synthesis.backends.rules:RulesBackend"}
-
-
-@cache
-def roster() -> dict[str, str]:
-    """Names and import paths (`module:Class`) of every backend known, plugins included."""
-    plugins = {point.name: point.value for point in entry_points(group="dataclaw.backends")}
-    return plugins | BUILT_IN
+BACKENDS = Roster("backend", "dataclaw.backends", {"rules": "synthesis.backends.rules:RulesBackend"})
 
 
 def backend_class(name: str) -> type[Backend]:
@@ -25,8 +16,4 @@ def backend_class(name: str) -> type[Backend]:
     Raises:
         UsageError: no backend has this name.
     """
-    if name not in roster():
-        raise unknown_name("backend", name, roster())
-    module, _, attribute = roster()[name].partition(":")
-    loaded: type[Backend] = getattr(import_module(module), attribute)
-    return loaded
+    return cast(type[Backend], BACKENDS.load(name))

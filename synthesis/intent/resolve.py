@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from schemas.errors import UnsuitedError
 from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import Intent, TaskSpec
-from synthesis.agents.roster import BUILT_IN, agent_class, roster
+from synthesis.agents.roster import TASKS, agent_class
 
 BUILD_FROM = 0.5
 """Readings of at least this confidence are all built."""
@@ -155,7 +155,7 @@ def resolve(intent: Intent, streams: Sequence[Stream]) -> list[TaskSpec]:
     asked, refused = _NEGATED.sub(" ", sentence), " ".join(_NEGATED.findall(sentence))
     readings: list[TaskSpec] = []
     misfits: list[str] = []
-    for task_type in roster():
+    for task_type in TASKS.names:
         rule = _rule(task_type)
         named = _found(rule.names, asked)
         prior = rule.prior.get(domain, 0.0) if domain is not None else max(rule.prior.values(), default=0.0)
@@ -244,7 +244,5 @@ def _quoted(words: Sequence[str]) -> str:
 
 def _offer(domain: Domain | None, streams: Sequence[Stream]) -> str:
     """What can be asked of an input."""
-    possible = [name for name in roster() if _misfit(name, _rule(name), domain, streams) is None]
-    order = {name: place for place, name in enumerate(BUILT_IN)}
-    names = sorted(possible, key=lambda name: order.get(name, len(order)))
+    names = [name for name in TASKS.names if _misfit(name, _rule(name), domain, streams) is None]
     return f"Possible here: {', '.join(names)}." if names else "No task type works on such input."
