@@ -28,11 +28,11 @@ def test_a_plugin_cannot_replace_what_is_built_in(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_unknown_name_says_which_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="unknown colour 'bleu'.*Did you mean 'blue'"):
+    with pytest.raises(UsageError, match=r"unknown colour 'bleu'.*Did you mean 'blue'"):
         colours(monkeypatch).load("bleu")
 
 
 @pytest.mark.parametrize("place", ["no_such_module:thing", "math:no_such_thing"])
 def test_a_plugin_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    with pytest.raises(UsageError, match="colour broken.*cannot be loaded"):
+    with pytest.raises(UsageError, match=r"colour broken.*cannot be loaded"):
         colours(monkeypatch, broken=place).load("broken")
