@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from typing import Any
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _CHATTER = ("ray.data._internal.progress", "ray._private.authentication.authentication_token_setup")
 """Loggers that warn of settings which are meant to be as they are."""
+_RAY_LINE = re.compile(rb"\[[-\d]+ [:,\d]+ [IWE] \d+ \d+\] \S+\.cc:\d+: ")
+"""How a line begins that Ray's native code logs. One of a fatal error has another letter."""
+_END = b"\0\n"
 
 
 def set_up_environment() -> None:
@@ -36,6 +40,12 @@ def stage_lines() -> Iterator[None]:
 
     On a terminal a line that only updates the one before (progress of the same stage) replaces it.
     """
+    with _without_ray_lines(), _log_lines():
+        yield
+
+
+@contextmanager
+def _log_lines() -> Iterator[None]:
     import prefect
 
     own = _StageLines()
@@ -63,6 +73,52 @@ def stage_lines() -> Iterator[None]:
         for logger, propagate in zip(loggers, before, strict=True):
             logger.removeHandler(own)
             logger.propagate = propagate
+
+
+@contextmanager
+def _without_ray_lines() -> Iterator[None]:
+    """While it is open, what Ray's native code logs to descriptor 2 of this process is dropped; all else goes through.
+
+    Nothing is lost: Ray writes the same lines to the logs of its session. No setting of Ray's keeps it from doing both
+    (with RAY_BACKEND_LOG_LEVEL it says that it has read it). Python's own lines keep the terminal.
+    """
+    if not _is_descriptor_2(sys.stderr):
+        yield
+        return
+    sys.stderr.flush()
+    ours = os.dup(2)
+    receiving, sending = os.pipe()
+    os.dup2(sending, 2)
+    os.close(sending)
+    reader = threading.Thread(target=_pass_on, args=(receiving, ours), daemon=True)
+    reader.start()
+    try:
+        with open(ours, "w", buffering=1, errors=sys.stderr.errors, closefd=False) as kept, redirect_stderr(kept):
+            yield
+    finally:
+        sys.stderr.flush()
+        # The end is a word of our own: a child that still holds the pipe must not keep us waiting for its close.
+        os.write(2, _END)
+        reader.join()
+        os.dup2(ours, 2)
+        os.close(ours)
+
+
+def _is_descriptor_2(stream: Any) -> bool:
+    try:
+        return bool(stream.fileno() == 2)
+    except (OSError, ValueError):
+        return False  # no file at all, as in tests
+
+
+def _pass_on(source: int, target: int) -> None:
+    with open(source, "rb") as lines:
+        for line in lines:
+            if not _RAY_LINE.match(line):
+                with suppress(BrokenPipeError):  # nobody reads any more; the writers still must not be kept waiting
+                    os.write(target, line.removesuffix(_END))
+            if line.endswith(_END):
+                return
 
 
 class _StageLines(logging.Handler):

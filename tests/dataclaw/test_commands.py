@@ -166,3 +166,21 @@ def test_tables_in_a_pipe_are_plain_lines_and_escape_control_characters(capsys: 
 
     print_table(["input", "why"], [["a\nb\x1b[31m", "[red]cut off[/red]"]])
     assert capsys.readouterr().out == "input\twhy\na\\nb\\x1b[31m\t[red]cut off[/red]\n"
+
+
+def test_ray_lines_are_dropped_while_a_flow_runs_and_all_else_on_stderr_goes_through() -> None:
+    code = """
+import os, sys
+from dataclaw.progress import stage_lines
+with stage_lines():
+    os.write(2, b"[2026-01-02 03:04:05,678 E 1 1] core_worker.cc:2465: Actor with class name\\n")
+    os.write(2, b"[2026-01-02 03:04:05,678 C 1 1] core_worker.cc:99: a fatal error\\n")
+    print("of Python", file=sys.stderr)
+    os.write(2, b"of a native library, without an end")
+os.write(2, b"\\nafterwards\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert "2465" not in done.stderr
+    for words in ("a fatal error", "of Python", "of a native library, without an end\nafterwards\n"):
+        assert words in done.stderr
+    assert "\0" not in done.stderr
