@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Stroke
-from sources.frame import Frame, Pixels
+from sources.frame import Pixels
 from sources.identity import fingerprint, stream_sha256
-from sources.images import PictureFrame
+from sources.pictures import StillRecording
 from sources.places import basename, open_binary, split_suffix, to_uri
 
 SIDE = 256
@@ -92,10 +92,11 @@ class DrawingsSource:
         return DrawingRecording(_strokes(stream.uri))
 
 
-class DrawingRecording(Recording):
+class DrawingRecording(StillRecording):
     """A drawing that comes to be: an empty page at 0 s, and the page anew when a stroke ends."""
 
     def __init__(self, strokes: Sequence[Stroke]) -> None:
+        super().__init__([index * SECONDS for index in range(len(strokes) + 1)])
         self._strokes = strokes
 
     def close(self) -> None:
@@ -104,37 +105,17 @@ class DrawingRecording(Recording):
     def strokes(self) -> Sequence[Stroke]:
         return self._strokes
 
-    def frames(self, t0: float, t1: float, rate: float | None, include_end: bool = False) -> Iterator[Frame]:
-        tick = 0
-        for index in range(len(self._strokes) + 1):
-            time = index * SECONDS
-            if time < t0 or time > t1 or (time == t1 and not include_end):
-                continue
-            if rate is not None:
-                if time < t0 + tick / rate - 1e-6:
-                    continue
-                tick = int((time - t0) * rate + 1e-6) + 1
-            yield self._page(index)
-
-    def frames_at(self, times: Sequence[float]) -> Iterator[Frame]:
-        shown: Frame | None = None
-        for time in sorted(times):
-            index = min(max(int(time / SECONDS + 1e-6), 0), len(self._strokes))
-            if shown is None or shown.index != index:
-                shown = self._page(index)
-            yield shown
-
-    def _page(self, done: int) -> Frame:
-        """The page with the first `done` strokes on it."""
+    def pixels(self, index: int) -> Pixels:
+        """The page with the first `index` strokes on it."""
         page: Pixels = np.full((SIDE, SIDE, 3), 255, np.uint8)
-        for stroke in self._strokes[:done]:
+        for stroke in self._strokes[:index]:
             # Sixteenths of a pixel: strokes keep their shape.
             points = np.round(stroke.points * (SIDE - 1) * 16).astype(np.int32)
             if len(points) == 1:
                 cv2.circle(page, points[0].tolist(), 2 * 16, (0, 0, 0), cv2.FILLED, cv2.LINE_AA, 4)
             else:
                 cv2.polylines(page, [points], False, (0, 0, 0), 2, cv2.LINE_AA, 4)
-        return PictureFrame(page, done * SECONDS, done)
+        return page
 
 
 def _strokes(uri: str) -> tuple[Stroke, ...]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
-import cv2
 import numpy as np
 from fsspec import AbstractFileSystem
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -18,10 +15,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording
-from sources.frame import Frame, Pixels
+from sources.frame import Pixels
 from sources.identity import stream_sha256
+from sources.pictures import StillRecording
 from sources.places import basename, entries, open_binary, split_suffix, to_uri
-from sources.sizes import fit, shrink
 from sources.video import SUFFIXES as VIDEO_SUFFIXES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -33,31 +30,6 @@ _DAMAGES = (OSError, ValueError, SyntaxError, EOFError, struct.error)
 # Pillow's own limit warns from 89 million pixels on and refuses from 179 million on, whatever the recipe allows. Here
 # every picture is held against an explicit limit before it is decoded.
 Image.MAX_IMAGE_PIXELS = None
-
-
-class PictureFrame:
-    """A picture as a frame: see :class:`sources.frame.Frame`."""
-
-    def __init__(self, pixels: Pixels, time: float, index: int) -> None:
-        self.time = time
-        self.index: int | None = index
-        self.height, self.width = pixels.shape[:2]
-        self._pixels = pixels
-        self._cache: dict[tuple[str, int, int], Pixels] = {}
-
-    def rgb(self, max_side: int | None = None) -> Pixels:
-        size = fit(self.width, self.height, max_side)
-        key = ("rgb", *size)
-        if key not in self._cache:
-            self._cache[key] = shrink(self._pixels, *size)
-        return self._cache[key]
-
-    def gray(self, max_side: int | None = None) -> Pixels:
-        size = fit(self.width, self.height, max_side)
-        key = ("gray", *size)
-        if key not in self._cache:
-            self._cache[key] = cast(Pixels, cv2.cvtColor(self.rgb(max_side), cv2.COLOR_RGB2GRAY))
-        return self._cache[key]
 
 
 @dataclass(frozen=True)
@@ -149,13 +121,14 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-class PictureRecording(Recording):
-    """Pictures, each on screen from its time on."""
+class PictureRecording(StillRecording):
+    """Pictures given as (seconds, URI), each on screen from its time on."""
 
     def __init__(
         self, pictures: Sequence[tuple[float, str]], texts: Sequence[str] = (), max_pixels: int | None = None
     ) -> None:
-        self._pictures = pictures
+        super().__init__([time for time, _ in pictures])
+        self._uris = [uri for _, uri in pictures]
         self._texts = texts
         self._max_pixels = max_pixels
 
@@ -165,29 +138,8 @@ class PictureRecording(Recording):
     def texts(self) -> Sequence[str]:
         return self._texts
 
-    def frames(self, t0: float, t1: float, rate: float | None, include_end: bool = False) -> Iterator[Frame]:
-        tick = 0
-        for index, (time, _) in enumerate(self._pictures):
-            if time < t0 or time > t1 or (time == t1 and not include_end):
-                continue
-            if rate is not None:
-                if time < t0 + tick / rate - 1e-6:
-                    continue
-                tick = int((time - t0) * rate + 1e-6) + 1
-            yield self._frame(index)
-
-    def frames_at(self, times: Sequence[float]) -> Iterator[Frame]:
-        begins = [time for time, _ in self._pictures]
-        last: PictureFrame | None = None
-        for time in sorted(times):
-            index = max(bisect_right(begins, time + 1e-6) - 1, 0)
-            if last is None or last.index != index:
-                last = self._frame(index)
-            yield last
-
-    def _frame(self, index: int) -> PictureFrame:
-        time, uri = self._pictures[index]
-        return PictureFrame(read_pixels(uri, self._max_pixels), time, index)
+    def pixels(self, index: int) -> Pixels:
+        return read_pixels(self._uris[index], self._max_pixels)
 
 
 class ImageSource:
