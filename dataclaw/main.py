@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import Annotated, Any
 
@@ -20,6 +21,8 @@ from dataclaw.commands.view import view
 
 DEBUG = "DATACLAW_DEBUG"
 INTERRUPTED = 130
+UNREAD = 141
+"""As shells report a tool that SIGPIPE ended."""
 
 
 class Face(TyperGroup):
@@ -27,7 +30,10 @@ class Face(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here a full disk or a reader that left can still be told of
+            return result
         except KeyboardInterrupt:
             _tell(
                 "interrupted: what was committed is kept, and the same command run again goes on from there"
@@ -36,6 +42,8 @@ class Face(TyperGroup):
             )
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _reader_left():
+                raise typer.Exit(UNREAD) from None
             # Typer's own usage errors know how to show themselves; it is asked by module, as it vendors its parser.
             if type(error).__module__.startswith(("typer.", "click.")) or os.environ.get(DEBUG):
                 raise
@@ -58,6 +66,16 @@ def _explain(error: Exception) -> int:
         f"unexpected {type(error).__name__}: {plain(error)}. {DEBUG}=1 or `dataclaw --debug` shows where it came from"
     )
     return 1
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads standard output any more, as after `| head`. If so, what is left of it goes nowhere."""
+    standing = select.poll()
+    standing.register(sys.stdout.fileno(), 0)
+    left = bool(standing.poll(0))  # asked for nothing, it tells of hang-ups
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return left
 
 
 def _tell(line: str) -> None:

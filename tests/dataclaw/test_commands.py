@@ -184,3 +184,13 @@ os.write(2, b"\\nafterwards\\n")
     for words in ("a fatal error", "of Python", "of a native library, without an end\nafterwards\n"):
         assert words in done.stderr
     assert "\0" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["plan", "--intent", "Make a tutorial", "--schema"], ["--help"]])
+def test_a_reader_that_has_enough_ends_a_command_quietly(arguments: list[str]) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "dataclaw", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert command.stdout is not None
+    command.stdout.close()
+    assert command.communicate(timeout=60)[1] == b""
