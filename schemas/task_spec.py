@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from schemas.base import Contract, digest
+from schemas.constraints import CONSTRAINTS, Constraints
 from schemas.stream import Domain
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -33,13 +34,14 @@ class TaskSpec(Contract):
     output_schema: str
     confidence: Annotated[float, Field(ge=0.0, le=1.0)]
     because: tuple[str, ...] = ()
+    constraints: Constraints = Constraints()
     joins_streams: bool = False
     """The task is about all streams of the group together, not about each of them."""
 
     @property
     def key(self) -> str:
-        """Identity of what is asked: type, instruction and schema."""
-        return digest([self.task_type, self.instruction, self.output_schema])
+        """Identity of what is asked: type, instruction, schema and constraints."""
+        return digest([self.task_type, self.instruction, self.output_schema, self.constraints.model_dump(mode="json")])
 
 
 INTENT = pa.struct([pa.field("text", pa.string(), False), pa.field("domain", pa.string())])
@@ -51,6 +53,7 @@ TASK_SPEC_SCHEMA = pa.schema(
         pa.field("output_schema", pa.string(), False),
         pa.field("confidence", pa.float64(), False),
         pa.field("because", pa.list_(pa.string()), False),
+        pa.field("constraints", CONSTRAINTS, False),
         pa.field("joins_streams", pa.bool_(), False),
     ]
 )

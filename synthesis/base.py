@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from schemas.anchor import FactualAnchor
 from schemas.base import canonical_json
+from schemas.constraints import Constraints
 from schemas.score import Claim, Support
-from schemas.stream import Domain, Stream
+from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import TaskSpec
+from synthesis.verification.grounding import grounded_claims, schema_of, times_of
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,27 @@ class Evidence:
         return next((stream for stream in self.streams if stream.name == name), None)
 
 
+@dataclass(frozen=True)
+class Recognition:
+    """How a task type is recognised in an intent, and what it asks of an input.
+
+    `names` are words that name the form, `hints` words that go with it (regular expressions over the lower-cased
+    sentence); `examples` are sentences that ask for it, for comparison by meaning.
+    """
+
+    instruction: str
+    """What the task is, as one self-contained sentence; the user's own words are added to it."""
+    names: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    prior: Mapping[Domain, float] = field(default_factory=dict)
+    """How much a domain suggests it when nothing is named, in [0, 0.5)."""
+    needs: frozenset[TrackKind] = frozenset()
+    """It needs a track of any of these kinds."""
+    joins: tuple[str, ...] = ()
+    """Words that ask for one sample from all streams together."""
+
+
 class Agent(ABC):
     """A task type. One file per agent; `synthesis/agents/roster.py` lists them.
 
@@ -58,6 +82,10 @@ class Agent(ABC):
     domains: ClassVar[frozenset[Domain]]
     output: ClassVar[type[BaseModel]]
     """Phi."""
+    recognition: ClassVar[Recognition]
+    parts: ClassVar[Mapping[str, str]] = {}
+    """What an intent can count in an output: noun (plural) to the top-level list that holds them. Where a list is
+    here, its items stand for themselves: some may be left out."""
 
     @classmethod
     def output_schema(cls) -> str:
@@ -83,3 +111,36 @@ class Agent(ABC):
     @abstractmethod
     def evidence_times(self, output: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
         """The frames the output rests on, as (stream SHA-256, seconds), most important first."""
+
+    def breaches(self, output: Any, constraints: Constraints) -> list[str]:
+        """What an output breaks of the constraints that only this agent can read, as `JSON pointer: message`."""
+        return []
+
+
+class GroundedAgent(Agent):
+    """An agent whose output says by marks in its schema what its fields assert (`schemas/outputs/grounded.py`).
+
+    What is left to write is `compose`. `parts` must name the lists from which single items may be taken out.
+    """
+
+    def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:
+        return grounded_claims(output, schema_of(self.output_schema()), streams)
+
+    def repair(self, output: BaseModel, unsupported: Sequence[Support], evidence: Evidence) -> BaseModel | None:
+        """Items of the lists in `parts` that hold an unsupported claim go; a claim outside of them cannot be mended."""
+        kept = output.model_dump()
+        wrong: dict[str, set[int]] = {}
+        for support in unsupported:
+            place = re.match(r"/([^/]+)/(\d+)", support.path)
+            if place is None or place[1] not in self.parts.values():
+                return None
+            wrong.setdefault(place[1], set()).add(int(place[2]))
+        for name, places in wrong.items():
+            kept[name] = [item for place, item in enumerate(kept[name]) if place not in places]
+        try:
+            return self.output.model_validate(kept)
+        except ValidationError:
+            return None
+
+    def evidence_times(self, output: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
+        return times_of(output, schema_of(self.output_schema()), streams)

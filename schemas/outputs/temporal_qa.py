@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import Contract
+from schemas.constraints import Difficulty
 from schemas.outputs.span import Span, Text
 
 
@@ -16,12 +17,6 @@ class QuestionType(StrEnum):
     ORDERING = "ordering"
     STATE_CHANGE = "state_change"
     MULTI_EVENT = "multi_event"
-
-
-class Difficulty(StrEnum):
-    EASY = "easy"
-    MEDIUM = "medium"
-    HARD = "hard"
 
 
 class TimedEvent(Span):

@@ -30,8 +30,8 @@ from schemas.errors import UnsuitedError
 from schemas.outputs.fault_recovery import CorrectedStep, Fault, FaultRecovery, Observation
 from schemas.outputs.span import Span
 from schemas.score import Claim, ClaimKind, Support
-from schemas.stream import Domain, Stream
-from synthesis.base import Agent, Evidence
+from schemas.stream import Domain, Stream, TrackKind
+from synthesis.base import Agent, Evidence, Recognition
 from synthesis.verification import mentions
 
 SAME_WAY = "same way back"
@@ -134,6 +134,24 @@ class FaultRecoveryAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EMBODIED})
     output: ClassVar[type[BaseModel]] = FaultRecovery
+    recognition: ClassVar[Recognition] = Recognition(
+        instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and "
+        "how it should have gone on.",
+        names=(
+            r"faults?",
+            r"recover\w*",
+            r"fail(?:s|ed|ures?|ing)?",
+            r"mistakes?",
+            r"errors?",
+            r"decisions?(?:[- ]making)?",
+            r"world[- ]models?",
+            r"goes wrong|went wrong",
+            r"corrective|corrections?",
+        ),
+        hints=(r"robots?\w*", r"manipulat\w+", r"embodied", r"grasp\w*", r"plan(?:s|ning)?", r"diagnos\w+", r"arms?"),
+        prior={Domain.EMBODIED: 0.45},
+        needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS}),
+    )
 
     def compose(self, evidence: Evidence) -> FaultRecovery:
         stream = evidence.streams[0]

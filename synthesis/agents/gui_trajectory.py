@@ -19,7 +19,7 @@ from synthesis.agents.gui.fragments import ALIKE, Fragment, Ordering, order_frag
 from synthesis.agents.gui.steps import TYPED_WITHIN, Told, drawn_in_thousandths, headline, steps_of
 from synthesis.agents.gui.timeline import INPUTS, JUST_SEEN, MARKS, Timeline, folded
 from synthesis.agents.passages import spread
-from synthesis.base import Agent, Evidence
+from synthesis.base import Agent, Evidence, Recognition
 from synthesis.verification.mentions import claims_in, quoted
 
 _ACTS = {
@@ -56,6 +56,37 @@ class GuiTrajectoryAgent(Agent):
     version = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.GUI, Domain.EDUCATION})
     output = GuiTrajectory
+    recognition: ClassVar[Recognition] = Recognition(
+        instruction="Reconstruct what was done on this screen to reach a goal: each step with the moment observed, the "
+        "action, its target and the reason.",
+        names=(
+            r"trajector(?:y|ies)",
+            r"gui(?: \w+)? (?:data|traces?|agents?)",
+            r"(?:computer|phone|mobile|browser|app)[- ](?:use|control|agents?|interactions?)",
+            r"interaction (?:fragments?|traces?|steps?|data)",
+            r"workflows?",
+            r"action sequences?",
+        ),
+        hints=(
+            r"gui",
+            r"mobile",
+            r"screens?",
+            r"clicks?",
+            r"taps?",
+            r"steps?",
+            r"long[- ]horizon",
+            r"agents?",
+            r"tasks?",
+        ),
+        prior={Domain.GUI: 0.45},
+        joins=(
+            r"fragments?",
+            r"comprehensive",
+            r"long(?:er)?[- ]horizon",
+            r"(?:stitch|merge|combine|join|connect|piece)\w*",
+            r"(?:all|several|these|multiple) (?:\w+ )?(?:recordings|clips|sessions|streams)",
+        ),
+    )
 
     def compose(self, evidence: Evidence) -> GuiTrajectory:
         timelines = [Timeline(stream, evidence.by_stream[stream.sha256]) for stream in evidence.streams]

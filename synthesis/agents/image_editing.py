@@ -12,8 +12,8 @@ from schemas.errors import UnsuitedError
 from schemas.geometry import Box
 from schemas.outputs.image_editing import EditedRegion, ImageEditing
 from schemas.score import Claim, ClaimKind, Support
-from schemas.stream import Domain, Stream
-from synthesis.base import Agent, Evidence
+from schemas.stream import Domain, Stream, TrackKind
+from synthesis.base import Agent, Evidence, Recognition
 
 MAX_REGIONS = 12
 
@@ -25,6 +25,16 @@ class ImageEditingAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.AIGC})
     output: ClassVar[type[BaseModel]] = ImageEditing
+    recognition: ClassVar[Recognition] = Recognition(
+        instruction="Give the instruction of this edit, where the picture changed, and the pictures before and after.",
+        names=(
+            r"(?:image |picture |photo )?edit(?:s|ed|ing)?(?: pairs?| data| instructions?)?",
+            r"before[- ]and[- ]after",
+        ),
+        hints=(r"instructions?", r"retouch\w*", r"inpaint\w*", r"images?", r"pictures?", r"photos?", r"pairs?"),
+        prior={Domain.AIGC: 0.45},
+        needs=frozenset({TrackKind.IMAGES}),
+    )
 
     def compose(self, evidence: Evidence) -> ImageEditing:
         stream = evidence.streams[0]

@@ -13,6 +13,7 @@ TASKS = Roster(
     "dataclaw.tasks",
     {
         "tutorial": "synthesis.agents.tutorial:TutorialAgent",
+        "action_segments": "synthesis.agents.action_segments:ActionSegmentsAgent",
         "temporal_qa": "synthesis.agents.temporal_qa:TemporalQAAgent",
         "gui_trajectory": "synthesis.agents.gui_trajectory:GuiTrajectoryAgent",
         "fault_recovery": "synthesis.agents.fault_recovery:FaultRecoveryAgent",

@@ -15,7 +15,7 @@ from schemas.stream import Domain, Stream
 from synthesis.agents.passages import spread
 from synthesis.agents.temporal_questions import questions
 from synthesis.agents.temporal_words import QUOTED, Reference, kinds_of, named, only
-from synthesis.base import Agent, Evidence
+from synthesis.base import Agent, Evidence, Recognition
 from synthesis.verification.check import EPSILON, normalise, stands_in
 from synthesis.verification.mentions import find
 
@@ -30,6 +30,26 @@ class TemporalQAAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = TemporalQA
+    recognition: ClassVar[Recognition] = Recognition(
+        instruction="Write questions whose answers lie in when things happen in this recording (when, in which order, "
+        "what before and after, how many), each with its answer and the spans that prove it.",
+        names=(
+            r"temporal\w*",
+            r"questions?(?:[- ]and[- ]answers?|[- ]answering)?",
+            r"answers?",
+            r"q ?(?:&|/|and|\+)? ?as?\b",
+            r"v?qa",
+            r"quiz(?:zes)?",
+        ),
+        hints=(r"when", r"timelines?", r"moments?", r"order(?:ing)?", r"locali[sz]\w+", r"events?", r"reasoning"),
+        prior={
+            Domain.DAILY_LIFE: 0.4,
+            Domain.EDUCATION: 0.35,
+            Domain.EMBODIED: 0.25,
+            Domain.GUI: 0.2,
+            Domain.AIGC: 0.2,
+        },
+    )
 
     def compose(self, evidence: Evidence) -> TemporalQA:
         stream = evidence.streams[0]

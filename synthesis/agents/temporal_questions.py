@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import cycle, pairwise
 
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.outputs.temporal_qa import Difficulty, Question, QuestionType, TimedEvent
+from schemas.constraints import Difficulty
+from schemas.outputs.temporal_qa import Question, QuestionType, TimedEvent
 from synthesis.agents.passages import LEAST_CONFIDENCE, evenly, shown, spoken
 from synthesis.agents.temporal_words import NOUNS, QUOTED, plural
 from synthesis.base import Evidence

@@ -14,9 +14,9 @@ from schemas.errors import UnsuitedError
 from schemas.outputs.span import Quote
 from schemas.outputs.tutorial import FrameBlock, TextBlock, Tutorial
 from schemas.score import Claim, ClaimKind, Support
-from schemas.stream import Domain, Stream
+from schemas.stream import Domain, Stream, TrackKind
 from synthesis.agents.passages import shown, spoken, spread
-from synthesis.base import Agent, Evidence
+from synthesis.base import Agent, Evidence, Recognition
 from synthesis.verification import mentions
 from synthesis.verification.check import normalise
 from synthesis.verification.format import pointer
@@ -47,6 +47,23 @@ class TutorialAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.DAILY_LIFE, Domain.EDUCATION, Domain.GUI})
     output: ClassVar[type[BaseModel]] = Tutorial
+    recognition: ClassVar[Recognition] = Recognition(
+        instruction="Write a tutorial of this recording: passages that quote what is said and shown, in the order of "
+        "time, interleaved with the key frames they speak of.",
+        names=(
+            r"tutorials?",
+            r"tutor(?:ing|ed)?(?: data| sessions?)?",
+            r"how[- ]?tos?",
+            r"walk[- ]?throughs?",
+            r"(?:illustrated|interleaved) (?:\w+ )?(?:text|guides?|data|document)",
+            r"guides?",
+            r"instructional (?:text|data|material)",
+            r"lecture notes",
+        ),
+        hints=(r"teach\w*", r"lessons?", r"explain\w*", r"courses?", r"learners?", r"step[- ]by[- ]step", r"summar\w+"),
+        prior={Domain.EDUCATION: 0.45, Domain.DAILY_LIFE: 0.35, Domain.GUI: 0.25},
+        needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES}),
+    )
 
     def compose(self, evidence: Evidence) -> Tutorial:
         stream = evidence.streams[0]

@@ -8,132 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from schemas.errors import UnsuitedError
-from schemas.stream import Domain, Stream, TrackKind
+from schemas.stream import Domain, Stream
 from schemas.task_spec import Intent, TaskSpec
 from synthesis.agents.roster import TASKS, agent_class
+from synthesis.base import Recognition
 
 BUILD_FROM = 0.5
 """Readings of at least this confidence are all built."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one task type is recognised. `names` are words that name the form, `hints` words that go with it (both
-    regular expressions over the lower-cased sentence); `prior` is how much a domain suggests it when nothing is named.
-    """
-
-    instruction: str
-    names: tuple[str, ...]
-    hints: tuple[str, ...] = ()
-    prior: dict[Domain, float] = field(default_factory=dict)
-    needs: frozenset[TrackKind] = frozenset()
-    """It needs a track of any of these kinds."""
-    joins: tuple[str, ...] = ()
-    """Words that ask for one sample from all streams together."""
-
-
-RULES = {
-    "tutorial": Rule(
-        instruction="Write a tutorial of this recording: passages that quote what is said and shown, in the order of "
-        "time, interleaved with the key frames they speak of.",
-        names=(
-            r"tutorials?",
-            r"tutor(?:ing|ed)?(?: data| sessions?)?",
-            r"how[- ]?tos?",
-            r"walk[- ]?throughs?",
-            r"(?:illustrated|interleaved) (?:\w+ )?(?:text|guides?|data|document)",
-            r"guides?",
-            r"instructional (?:text|data|material)",
-            r"lecture notes",
-        ),
-        hints=(r"teach\w*", r"lessons?", r"explain\w*", r"courses?", r"learners?", r"step[- ]by[- ]step", r"summar\w+"),
-        prior={Domain.EDUCATION: 0.45, Domain.DAILY_LIFE: 0.35, Domain.GUI: 0.25},
-        needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES}),
-    ),
-    "temporal_qa": Rule(
-        instruction="Write questions whose answers lie in when things happen in this recording (when, in which order, "
-        "what before and after, how many), each with its answer and the spans that prove it.",
-        names=(
-            r"temporal\w*",
-            r"questions?(?:[- ]and[- ]answers?|[- ]answering)?",
-            r"answers?",
-            r"q ?(?:&|/|and|\+)? ?as?\b",
-            r"v?qa",
-            r"quiz(?:zes)?",
-        ),
-        hints=(r"when", r"timelines?", r"moments?", r"order(?:ing)?", r"locali[sz]\w+", r"events?", r"reasoning"),
-        prior={
-            Domain.DAILY_LIFE: 0.4,
-            Domain.EDUCATION: 0.35,
-            Domain.EMBODIED: 0.25,
-            Domain.GUI: 0.2,
-            Domain.AIGC: 0.2,
-        },
-    ),
-    "gui_trajectory": Rule(
-        instruction="Reconstruct what was done on this screen to reach a goal: each step with the moment observed, the "
-        "action, its target and the reason.",
-        names=(
-            r"trajector(?:y|ies)",
-            r"gui(?: \w+)? (?:data|traces?|agents?)",
-            r"(?:computer|phone|mobile|browser|app)[- ](?:use|control|agents?|interactions?)",
-            r"interaction (?:fragments?|traces?|steps?|data)",
-            r"workflows?",
-            r"action sequences?",
-        ),
-        hints=(
-            r"gui",
-            r"mobile",
-            r"screens?",
-            r"clicks?",
-            r"taps?",
-            r"steps?",
-            r"long[- ]horizon",
-            r"agents?",
-            r"tasks?",
-        ),
-        prior={Domain.GUI: 0.45},
-        joins=(
-            r"fragments?",
-            r"comprehensive",
-            r"long(?:er)?[- ]horizon",
-            r"(?:stitch|merge|combine|join|connect|piece)\w*",
-            r"(?:all|several|these|multiple) (?:\w+ )?(?:recordings|clips|sessions|streams)",
-        ),
-    ),
-    "fault_recovery": Rule(
-        instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and "
-        "how it should have gone on.",
-        names=(
-            r"faults?",
-            r"recover\w*",
-            r"fail(?:s|ed|ures?|ing)?",
-            r"mistakes?",
-            r"errors?",
-            r"decisions?(?:[- ]making)?",
-            r"world[- ]models?",
-            r"goes wrong|went wrong",
-            r"corrective|corrections?",
-        ),
-        hints=(r"robots?\w*", r"manipulat\w+", r"embodied", r"grasp\w*", r"plan(?:s|ning)?", r"diagnos\w+", r"arms?"),
-        prior={Domain.EMBODIED: 0.45},
-        needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS}),
-    ),
-    "image_editing": Rule(
-        instruction="Give the instruction of this edit, where the picture changed, and the pictures before and after.",
-        names=(
-            r"(?:image |picture |photo )?edit(?:s|ed|ing)?(?: pairs?| data| instructions?)?",
-            r"before[- ]and[- ]after",
-        ),
-        hints=(r"instructions?", r"retouch\w*", r"inpaint\w*", r"images?", r"pictures?", r"photos?", r"pairs?"),
-        prior={Domain.AIGC: 0.45},
-        needs=frozenset({TrackKind.IMAGES}),
-    ),
-}
-"""The built-in task types. A plugin's is recognised by the words of its name."""
 
 _NEGATED = re.compile(
     r"\b(?:no|not|without|never|don't|do not|except(?: for)?|instead of|rather than)\b(?:(?!\bbut\b)[^,.;:!?])*"
@@ -181,14 +64,11 @@ def choose(readings: Sequence[TaskSpec]) -> list[TaskSpec]:
     return [spec for spec in readings if spec.confidence >= BUILD_FROM] or list(readings[:1])
 
 
-def _rule(task_type: str) -> Rule:
-    if task_type in RULES:
-        return RULES[task_type]
-    words = task_type.replace("_", r"[ _-]")
-    return Rule(instruction=f"Make {task_type.replace('_', ' ')} data from this recording.", names=(f"{words}s?",))
+def _rule(task_type: str) -> Recognition:
+    return agent_class(task_type).recognition
 
 
-def _misfit(task_type: str, rule: Rule, domain: Domain | None, streams: Sequence[Stream]) -> str | None:
+def _misfit(task_type: str, rule: Recognition, domain: Domain | None, streams: Sequence[Stream]) -> str | None:
     """Why a task type cannot be made of these streams; None when it can be tried."""
     if domain is not None and domain not in agent_class(task_type).domains:
         return f"that is not made of {domain} streams"
@@ -201,7 +81,7 @@ def _misfit(task_type: str, rule: Rule, domain: Domain | None, streams: Sequence
 def _spec(
     intent: Intent,
     task_type: str,
-    rule: Rule,
+    rule: Recognition,
     named: Sequence[str],
     hints: Sequence[str],
     prior: float,

@@ -104,7 +104,7 @@ def _values(hint: Any, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     if hint is bool:
         return st.booleans()
     if hint is int:
-        return st.integers(bounds.get(Ge, -5), bounds.get(Le, 2**30))
+        return st.integers(bounds.get(Ge, -5), bounds.get(Le, 2**30 - 1))
     if hint is bytes:
         return st.binary(max_size=20)
     if hint is datetime:
