@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tasks.words import count as count
+
 
 def plain(value: object, width: int | None = None) -> str:
     """A value as one printable line: control characters (newlines, escape sequences, direction marks) are escaped.
@@ -32,11 +34,6 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def count(number: int, word: str, plural: str | None = None) -> str:
-    """`1 row`, `3 rows`, `12,000 rows`."""
-    return f"{number:,} {word if number == 1 else plural or word + 's'}"
 
 
 def print_json(value: Any) -> None:

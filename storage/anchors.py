@@ -8,7 +8,7 @@ finished.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,14 +84,16 @@ def read_anchors(
     return anchors
 
 
-def scan(root: Location, run: str) -> Iterator[tuple[Shard, list[Settled]]]:
-    """The anchor shards of a run with what each settles, from their footers only.
+def scan(root: Location, run: str, but: Collection[str] = ()) -> Iterator[tuple[Shard, list[Settled]]]:
+    """The anchor shards of a run with what each settles, from their footers only; paths in `but` are passed over.
 
     Raises:
         CorpusError: a file is damaged.
     """
     for name in root.names(f"{FOLDER}/{run}"):
         path = f"{FOLDER}/{run}/{name}"
+        if path in but:
+            continue
         size = root.size(path)
         if not name.endswith(".parquet") or size is None:
             continue

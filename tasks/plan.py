@@ -22,6 +22,7 @@ from synthesis.agents.roster import agent_class
 from synthesis.intent.resolve import choose, resolve
 from tasks.discover import Discovery
 from tasks.run import Run, absorb_anchors
+from tasks.words import count
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ def plan_work(run: Run, found: Discovery) -> Plan:
         plan = make_plan(run.recipe, found, catalog)
         # What went back to an earlier state (content, recipe) has its row again, without any work.
         catalog.assign(run.id, plan.known_slots)
+    segments = (
+        f"; {count(plan.segments_new, 'segment')} to look at, {plan.segments_known} with known anchors"
+        if plan.work
+        else ""
+    )
     get_run_logger().info(
-        "%d units to do, %d known from earlier runs; %d segments to look at, %d with known anchors",
-        len(plan.pending),
-        len(plan.ended),
-        plan.segments_new,
-        plan.segments_known,
+        "%s to do, %d known from earlier runs%s", count(len(plan.pending), "unit"), len(plan.ended), segments
     )
     return plan
 
@@ -152,9 +154,9 @@ def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
     taken: dict[str, int] = {}
     named = []
     for stream in streams:
-        count = taken.get(stream.name, 0)
-        taken[stream.name] = count + 1
-        named.append(stream.model_copy(update={"name": f"{stream.name}-{count + 1}"}) if count else stream)
+        earlier = taken.get(stream.name, 0)
+        taken[stream.name] = earlier + 1
+        named.append(stream.model_copy(update={"name": f"{stream.name}-{earlier + 1}"}) if earlier else stream)
     return tuple(named)
 
 

@@ -11,6 +11,7 @@ from schemas.manifest import Manifest
 from storage.corpus import Corpus
 from storage.publish import publish_corpus
 from tasks.run import Run
+from tasks.words import count
 
 
 @task(name="publish", cache_policy=NO_CACHE)
@@ -23,5 +24,6 @@ def publish_snapshot(run: Run) -> Manifest | None:
     if manifest is None:
         log.info("no new snapshot: the corpus did not change")
     else:
-        log.info("snapshot %d: %d rows in %d shards", manifest.number, manifest.statistics.rows, len(manifest.shards))
+        rows, shards = count(manifest.statistics.rows, "row"), count(len(manifest.shards), "shard")
+        log.info("snapshot %d: %s in %s", manifest.number, rows, shards)
     return manifest

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
@@ -18,17 +21,20 @@ from experts.ensemble import Stopwatch
 from schemas.errors import CorpusError, DataClawError
 from schemas.outcome import Cost, Outcome, UnitOutcome
 from schemas.rows import Work, Written
+from storage.anchors import scan
 from storage.catalog.catalog import Catalog
+from storage.corpus import Corpus
 from tasks.cluster import cluster
 from tasks.discover import Discovery
 from tasks.pipeline import assemble
 from tasks.plan import Plan, make_plan
 from tasks.run import Run, absorb_anchors
+from tasks.words import count
 
 _PASSES = 3
 """A worker that was killed takes the groups it held with it; the next pass brings them again from their anchors."""
-_PROGRESS_SECONDS = 2.0
-"""At most one progress message to the server in this time."""
+_LEAST_PAUSE, _MOST_PAUSE = 5.0, 60.0
+"""Seconds between two words of progress."""
 
 
 @dataclass
@@ -60,25 +66,22 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
     if not plan.work:
         log.info("nothing to do: no unit is pending, no expert runs")
         return done
-    progress = _Progress(len(plan.pending))
-    with run.catalog() as catalog, cluster(run.recipe.placement.ray_address) as cpus:
-        log.info("looking at %d segments on %d CPUs", len(plan.work), cpus)
+    with run.catalog() as catalog, cluster(run.recipe.placement.ray_address) as cpus, _Progress(run, plan) as progress:
+        log.info("looking at %s on %s", count(len(plan.work), "segment"), count(cpus, "CPU"))
         work = plan.work
         for attempt in range(_PASSES):
             if attempt:
-                log.warning(
-                    "%d units were lost with their workers: pass %d", len(plan.pending) - len(done.ended), attempt + 1
-                )
+                lost = count(len(plan.pending) - len(done.ended), "unit")
+                log.warning("%s lost with a worker: pass %d", lost, attempt + 1)
                 absorb_anchors(run, catalog)
                 work = make_plan(run.recipe, found, catalog).work
             _one_pass(work, run, cpus, catalog, done, progress)
             if plan.pending <= done.ended.keys():
                 break
         absorb_anchors(run, catalog)
-    progress.finish(done)
     if left := plan.pending - done.ended.keys():
         raise CorpusError(
-            run.recipe.corpus, f"{len(left)} units did not end", "Run the build again; see the worker logs"
+            run.recipe.corpus, f"{count(len(left), 'unit')} did not end", "Run the build again; see the worker logs"
         )
     return done
 
@@ -93,7 +96,7 @@ def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done:
                 catalog.commit(run.id, written)
             for row in written:
                 _note(row, done)
-            progress.show(done)
+            progress.ended(done)
     except RayTaskError as error:
         if isinstance(error.cause, DataClawError):
             raise error.cause from error
@@ -117,30 +120,68 @@ def _reason(outcome: UnitOutcome) -> str:
 
 
 class _Progress:
-    """Progress for people: an artifact in the Prefect UI and a line in the log, both at a bounded rate."""
+    """Progress for people: an artifact in the Prefect UI and a line in the log, both at a bounded rate.
 
-    def __init__(self, total: int) -> None:
-        self._total = max(1, total)
-        self._last = time.monotonic()
-        self._artifact = cast(UUID, create_progress_artifact(progress=0.0, description=f"{total} units of work"))
-        self._log = get_run_logger()
+    A thread of its own tells it: the driver waits inside Ray until units end, which may take long. How many segments
+    have been looked at meanwhile is known from the anchor shards that the workers of this run leave behind.
+    """
 
-    def show(self, done: Tailored) -> None:
-        if time.monotonic() - self._last >= _PROGRESS_SECONDS:
-            self._last = time.monotonic()
-            self._tell(done)
-
-    def finish(self, done: Tailored) -> None:
-        self._tell(done)
-
-    def _tell(self, done: Tailored) -> None:
-        counts = done.counts()
-        update_progress_artifact(self._artifact, progress=100.0 * len(done.ended) / self._total)
-        self._log.info(
-            "%d of %d units: %d done, %d filtered, %d failed",
-            len(done.ended),
-            self._total,
-            counts[Outcome.DONE],
-            counts[Outcome.FILTERED],
-            counts[Outcome.FAILED],
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self._run = run.id
+        self._corpus = Corpus.open(run.recipe.corpus).location
+        self._units, self._segments = len(plan.pending), plan.segments_new
+        self._counts: Counter[Outcome] = Counter()
+        self._shards: set[str] = set()
+        self._looked_at: set[str] = set()
+        self._told = ""
+        self._artifact = cast(
+            UUID, create_progress_artifact(progress=0.0, description=f"{count(self._units, 'unit')} of work")
         )
+        self._log = get_run_logger()
+        self._over = threading.Event()
+        # Prefect finds the run and its server in the context, which a thread does not take over by itself.
+        self._thread = threading.Thread(target=copy_context().run, args=(self._beat,), daemon=True)
+
+    def __enter__(self) -> _Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._tell()
+
+    def ended(self, done: Tailored) -> None:
+        """Takes note of how units ended so far."""
+        self._counts = done.counts()
+
+    def _beat(self) -> None:
+        begun = time.monotonic()
+        while not self._over.wait(_pause(time.monotonic() - begun)):
+            self._tell(again=True)
+
+    def _tell(self, again: bool = False) -> None:
+        """Says how far the run is; what was said last is said again only when asked for."""
+        ended = self._counts.total()
+        words = f"{ended} of {count(self._units, 'unit')} ended"
+        if ended:
+            words += ": " + ", ".join(f"{self._counts[outcome]} {outcome}" for outcome in Outcome)
+        if self._segments:
+            words = f"{self._count_segments()} of {count(self._segments, 'segment')} looked at; {words}"
+        if words != self._told or again:
+            self._told = words
+            update_progress_artifact(self._artifact, progress=100.0 * ended / max(1, self._units))
+            self._log.info(words)
+
+    def _count_segments(self) -> int:
+        """Segments whose anchors are written; each shard's footer is read once."""
+        with suppress(CorpusError):  # the commit says what is wrong with the storage, this only counts
+            for shard, settled in scan(self._corpus, self._run, but=self._shards):
+                self._shards.add(shard.path)
+                self._looked_at.update(segment for segment, _, _ in settled)
+        return len(self._looked_at)
+
+
+def _pause(gone: float) -> float:
+    """Seconds to the next word of progress: a twentieth of those gone by, so that the log of a night stays readable."""
+    return min(max(_LEAST_PAUSE, gone / 20), _MOST_PAUSE)
