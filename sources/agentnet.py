@@ -20,6 +20,7 @@ from sources.decoding import VideoDecoder
 from sources.identity import stream_sha256
 from sources.jsonfiles import read_json, read_jsonl
 from sources.places import basename, to_uri
+from sources.values import number, text
 from sources.video import VideoRecording, describe
 
 VIDEO = "screen.mp4"
@@ -83,7 +84,7 @@ class Log:
             self.notes.append(f"{FILES['task']}: {error.problem.cause}")
             return ()
         values = [task.get("task_name"), task.get("description")] if isinstance(task, dict) else []
-        said = tuple(_text(value) for value in values if isinstance(value, str) and value.strip())
+        said = tuple(text(value) for value in values if isinstance(value, str) and value.strip())
         if not said:
             self.notes.append(f"{FILES['task']}: names no task")
         return said
@@ -111,9 +112,9 @@ class Log:
                     y=y,
                     button=str(row["button"]) if row.get("button") else None,
                     pressed=_pressed(row),
-                    dx=_number(row.get("dx")) or 0.0 if wheel else 0.0,
-                    dy=_number(row.get("dy")) or 0.0 if wheel else 0.0,
-                    key=_text(key) if action == "key" and key is not None else None,
+                    dx=number(row.get("dx")) or 0.0 if wheel else 0.0,
+                    dy=number(row.get("dy")) or 0.0 if wheel else 0.0,
+                    key=text(key) if action == "key" and key is not None else None,
                 )
             )
         if unknown:
@@ -134,7 +135,7 @@ class Log:
 
     def windows(self) -> tuple[Window, ...]:
         return tuple(
-            Window(time, _text(row["top_window_name"]))
+            Window(time, text(row["top_window_name"]))
             for row, time in self._timed("windows", before=True)
             if row.get("top_window_name")
         )
@@ -145,7 +146,7 @@ class Log:
             if "metadata" not in self._files:
                 self.notes.append("metadata.json: the file is missing, so its logs have no place in the video")
                 return None
-            values = [_number(metadata.get(n)) for n in ("video_start_timestamp", "screen_width", "screen_height")]
+            values = [number(metadata.get(n)) for n in ("video_start_timestamp", "screen_width", "screen_height")]
         except (InputError, AttributeError) as error:
             cause = error.problem.cause if isinstance(error, InputError) else "is not an object"
             self.notes.append(f"metadata.json: {cause}, so its logs have no place in the video")
@@ -168,7 +169,7 @@ class Log:
             self.notes.append(f"{FILES[role]}: {problem}")
         undated = early = 0
         for row in rows:
-            stamp = _number(row.get("time_stamp"))
+            stamp = number(row.get("time_stamp"))
             if stamp is None:
                 undated += 1
                 continue
@@ -184,7 +185,7 @@ class Log:
 
     def _place(self, x: Any, y: Any) -> tuple[float | None, float | None, bool]:
         """Normalised pointer, and whether it lies beyond the screen."""
-        across, down = _number(x), _number(y)
+        across, down = number(x), number(y)
         if across is None or down is None or self._clock is None:
             return None, None, False
         across, down = across / self._clock.width, down / self._clock.height
@@ -202,7 +203,7 @@ class Log:
             box = self._box(node.get("BoundingRectangle"))
             under = clicked and depth == 0
             if box is not None or under:
-                name, role = _text(node.get("Name")), _text(node.get("ControlType"))
+                name, role = text(node.get("Name")), text(node.get("ControlType"))
                 yield UIElement(time=time, name=name, role=role, box=box, depth=depth, clicked=under)
             children = node.get("Children")
             if isinstance(children, list):
@@ -211,7 +212,7 @@ class Log:
     def _box(self, rectangle: Any) -> Box | None:
         if not isinstance(rectangle, dict) or self._clock is None:
             return None
-        sides = [_number(rectangle.get(side)) for side in ("left", "top", "right", "bottom")]
+        sides = [number(rectangle.get(side)) for side in ("left", "top", "right", "bottom")]
         left, top, right, bottom = sides
         if left is None or top is None or right is None or bottom is None or right <= left or bottom <= top:
             return None
@@ -278,18 +279,6 @@ class AgentNetSource:
 
     def open(self, stream: Stream) -> Recording:
         return AgentNetRecording({part.role: part.uri for part in stream.parts})
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, or None for whatever else a log may hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
-        return None
-    return float(value)
-
-
-def _text(value: Any) -> str:
-    """Text that can be written anywhere: JSON may hold halves of characters, and window titles do."""
-    return str(value or "").encode("utf-8", "replace").decode()
 
 
 def _pressed(row: Mapping[str, Any]) -> bool | None:
