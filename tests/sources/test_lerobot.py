@@ -188,11 +188,23 @@ def test_templates_of_v20_without_chunk_are_followed(tmp_path: Path) -> None:
     assert len(found(root)[0]) == 1
 
 
-def test_version_3_is_one_problem_that_says_so(tmp_path: Path) -> None:
-    candidates, problems = found(data_set(tmp_path / "set", codebase_version="v3.0"))
+def test_an_unknown_version_is_one_problem_that_says_so(tmp_path: Path) -> None:
+    candidates, problems = found(data_set(tmp_path / "set", codebase_version="v9.0"))
     assert not candidates
     (problem,) = problems
-    assert "v3.0" in problem.cause
+    assert "v9.0" in problem.cause
+
+
+def test_an_action_of_other_columns_is_left_out(tmp_path: Path) -> None:
+    root = data_set(tmp_path / "set", 1)
+    path = root / "data" / "chunk-000" / "episode_000000.parquet"
+    columns = {"observation.state": [[0.0] * 4] * 20, "action": [[1.0] * 3] * 20, "timestamp": np.arange(20) / 10}
+    pq.write_table(pa.table(columns), path)
+    stream = probed(found(root)[0][0])
+    assert any("other columns" in note for note in stream.notes)
+    signals = signals_of(stream)
+    assert signals.state is not None
+    assert signals.action is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
