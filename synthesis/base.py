@@ -92,6 +92,15 @@ class Agent(ABC):
         """Phi as canonical JSON Schema (2020-12)."""
         return canonical_json(cls.output.model_json_schema())
 
+    @property
+    def schema(self) -> str:
+        """The schema whose marks say what an output asserts: that of the type, whatever a row's spec holds."""
+        return self.output_schema()
+
+    def bound_to(self, spec: TaskSpec) -> Agent:
+        """The agent for one spec; another one where the form is not fixed by the type."""
+        return self
+
     @abstractmethod
     def compose(self, evidence: Evidence) -> BaseModel:
         """Makes the output from anchors alone.
@@ -124,7 +133,7 @@ class GroundedAgent(Agent):
     """
 
     def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:
-        return grounded_claims(output, schema_of(self.output_schema()), streams)
+        return grounded_claims(output, schema_of(self.schema), streams)
 
     def repair(self, output: BaseModel, unsupported: Sequence[Support], evidence: Evidence) -> BaseModel | None:
         """Items of the lists in `parts` that hold an unsupported claim go; a claim outside of them cannot be mended."""
@@ -143,4 +152,4 @@ class GroundedAgent(Agent):
             return None
 
     def evidence_times(self, output: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
-        return times_of(output, schema_of(self.output_schema()), streams)
+        return times_of(output, schema_of(self.schema), streams)

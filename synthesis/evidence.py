@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 
-from schemas.anchor import FactualAnchor
+from schemas.anchor import AnchorKind, FactualAnchor
+from schemas.constraints import Window
 from schemas.errors import InputError
 from schemas.score import Claim
 from schemas.stream import Domain, Stream, TrackKind
@@ -36,6 +38,22 @@ def select_anchors(
     room = max(0, limit - len(keep))
     keep.update(others[place * len(others) // room] for place in range(room))
     return tuple(anchors[position] for position in sorted(keep))
+
+
+def within(
+    anchors: Sequence[FactualAnchor], streams: Sequence[Stream], window: Window | None
+) -> tuple[FactualAnchor, ...]:
+    """The anchors inside a window, and those that speak of a stream as a whole (its name, its instruction)."""
+    if window is None:
+        return tuple(anchors)
+    length = {stream.sha256: stream.duration for stream in streams}
+    end = math.inf if window.t1 is None else window.t1
+    return tuple(
+        anchor
+        for anchor in anchors
+        if (window.t0 <= anchor.t0 and anchor.t1 <= end)
+        or (anchor.kind == AnchorKind.GIVEN_TEXT and anchor.t0 <= 0.0 and anchor.t1 >= length[anchor.stream])
+    )
 
 
 def pick_frames(

@@ -19,10 +19,10 @@ from schemas.rows import RESULT_SCHEMA, Group, Result, UnitPlan
 from schemas.score import Score
 from schemas.stream import Stream
 from schemas.triplet import ExpertVersion, Provenance, Triplet, triplet_id
-from synthesis.agents.roster import agent_for
+from synthesis.agents.roster import agent_of
 from synthesis.backends.roster import backend_class
 from synthesis.base import Agent, Evidence
-from synthesis.evidence import pick_frames, select_anchors
+from synthesis.evidence import pick_frames, select_anchors, within
 from synthesis.verification.verify import parse_output, passes, score_output, share_supported
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,9 @@ class SynthesiseGroups:
 
     def _make(self, group: Group, unit: UnitPlan, watch: Stopwatch) -> _End:
         spec, streams = unit.spec, group.streams
-        agent = agent_for(spec.task_type)
-        evidence = Evidence(streams=streams, anchors=_in_order(streams, group.anchors), spec=spec)
+        agent = agent_of(spec)
+        anchors = within(_in_order(streams, group.anchors), streams, spec.constraints.window)
+        evidence = Evidence(streams=streams, anchors=anchors, spec=spec)
         stage = f"synthesise:{spec.task_type}"
         with watch.running(stage, calls=1):
             output = self._backend.write(agent, evidence)

@@ -6,6 +6,7 @@ from functools import cache
 from typing import cast
 
 from schemas.roster import Roster
+from schemas.task_spec import TaskSpec
 from synthesis.base import Agent
 
 TASKS = Roster(
@@ -39,3 +40,12 @@ def agent_for(task_type: str) -> Agent:
         UsageError: there is no such task type.
     """
     return agent_class(task_type)()
+
+
+def agent_of(spec: TaskSpec) -> Agent:
+    """The agent that answers a spec.
+
+    Raises:
+        UsageError: there is no such task type.
+    """
+    return agent_for(spec.task_type).bound_to(spec)

@@ -30,6 +30,7 @@ class TemporalQAAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = TemporalQA
+    parts: ClassVar[dict[str, str]] = {"questions": "questions"}
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Write questions whose answers lie in when things happen in this recording (when, in which order, "
         "what before and after, how many), each with its answer and the spans that prove it.",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
+from schemas.constraints import Constraints, Count
+from schemas.errors import UnsuitedError
 from schemas.score import Score
 from synthesis.backends.base import to_json
 from synthesis.base import Agent, Evidence
+
+LANGUAGE = "en"
+"""What the agents write in, whatever language they quote."""
 
 
 class RulesBackend:
@@ -17,7 +24,14 @@ class RulesBackend:
     prompt_version: str | None = None
 
     def write(self, agent: Agent, evidence: Evidence) -> str:
-        return to_json(agent.compose(evidence))
+        constraints, uri = evidence.spec.constraints, evidence.streams[0].uri
+        if constraints.language not in (None, LANGUAGE):
+            raise UnsuitedError(
+                uri,
+                f"an output in {constraints.language} is asked, and the rules backend writes {LANGUAGE} only",
+                "Choose a backend with a language model, or leave the language out.",
+            )
+        return to_json(_bounded(agent.compose(evidence), agent, constraints, uri))
 
     def mend(self, agent: Agent, output: str, score: Score, evidence: Evidence) -> str | None:
         """Takes out what is unsupported; an output that does not parse cannot be mended by rules."""
@@ -27,3 +41,38 @@ class RulesBackend:
             return None
         mended = agent.repair(parsed, score.unsupported, evidence)
         return None if mended is None else to_json(mended)
+
+
+def _bounded(output: BaseModel, agent: Agent, constraints: Constraints, uri: str) -> BaseModel:
+    """The output with the parts that are asked for, spread over what there is."""
+    if not (constraints.counts or constraints.difficulty):
+        return output
+    value = output.model_dump()
+    for name in dict.fromkeys(agent.parts.values()):
+        there = list(value.get(name) or ())
+        items = there
+        counts = [count for count in constraints.counts if agent.parts.get(count.noun) == name]
+        if constraints.difficulty is not None:
+            wanted = constraints.difficulty
+            items = [item for item in there if item.get("difficulty", wanted) == wanted]
+        most = min((count.most for count in counts if count.most is not None), default=None)
+        value[name] = items if most is None or len(items) <= most else _spread(items, most)
+        for count in counts:
+            if len(items) < (count.least or 0):
+                raise _too_few(count, len(items), constraints, uri)
+        if there and not items:
+            raise _too_few(Count(noun=name, least=1), 0, constraints, uri)
+    return type(output).model_validate(value)
+
+
+def _spread(items: list[Any], most: int) -> list[Any]:
+    return [items[place * len(items) // most] for place in range(most)]
+
+
+def _too_few(count: Count, there: int, constraints: Constraints, uri: str) -> UnsuitedError:
+    kind = f" ({constraints.difficulty} ones)" if constraints.difficulty else ""
+    return UnsuitedError(
+        uri,
+        f"{count}{kind} asked, and what was measured gives {there}",
+        "Ask for fewer, give a longer recording, or choose a backend with a language model.",
+    )

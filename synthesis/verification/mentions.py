@@ -55,6 +55,11 @@ def find(text: str) -> Mentions:
     return Mentions(tuple(times), tuple(durations), quotes)
 
 
+def without_quotes(text: str) -> str:
+    """A text without what it quotes: the writer's own words."""
+    return _QUOTE.sub(" ", text)
+
+
 def quoted(text: str) -> str:
     """A text in quotation marks that :func:`find` gives back whole; of one that holds both kinds of marks itself, the
     longest stretch without any."""

@@ -14,10 +14,12 @@ from schemas.score import Claim, Score
 from schemas.stream import Stream
 from schemas.task_spec import TaskSpec
 from schemas.triplet import Triplet
-from synthesis.agents.roster import agent_for
+from synthesis.agents.roster import agent_of
 from synthesis.base import Agent
 from synthesis.verification.check import EPSILON, AnchorIndex, check
+from synthesis.verification.constraints import breaches
 from synthesis.verification.format import Parsed, parse, pointer
+from synthesis.verification.grounding import schema_of
 from synthesis.verification.rewards import anchor_reward, combine, efficiency_reward, format_reward
 
 DEFAULT_REWARD = RewardSpec()
@@ -47,11 +49,13 @@ def score_output(
     Raises:
         UsageError: the task type is not known here, or the spec's schema is not a JSON Schema.
     """
-    agent = agent_for(spec.task_type)
+    agent = agent_of(spec)
     parsed = parse_output(output_json, spec, agent)
     if not parsed.valid:
         return Score(format=0.0, anchor=None, efficiency=None, reward=0.0, format_errors=parsed.errors)
     claims = agent.claims(parsed.value, streams)
+    if broken := breaches(parsed.value, schema_of(agent.schema), spec.constraints, agent, claims):
+        return Score(format=0.0, anchor=None, efficiency=None, reward=0.0, format_errors=broken)
     index = anchors if isinstance(anchors, AnchorIndex) else AnchorIndex(anchors)
     supports = check(claims, index)
     anchor = anchor_reward(claims, supports)
@@ -111,7 +115,7 @@ def verify_row(triplet: Triplet, reward: RewardSpec | None = None) -> list[str]:
     if all(stream.domain != triplet.domain for stream in triplet.streams):
         problems.append(f"domain: no stream is of the domain {triplet.domain}")
     try:
-        agent = agent_for(triplet.spec.task_type)
+        agent = agent_of(triplet.spec)
         score = score_output(triplet.output, triplet.spec, triplet.streams, triplet.anchors, reward)
     except DataClawError as error:
         return [*problems, f"output: it cannot be checked: {error}"]
@@ -133,7 +137,7 @@ def verify_row(triplet: Triplet, reward: RewardSpec | None = None) -> list[str]:
 
 def claims_of(triplet: Triplet) -> list[Claim]:
     """The claims of a row's output; none when it is not valid."""
-    agent = agent_for(triplet.spec.task_type)
+    agent = agent_of(triplet.spec)
     parsed = parse_output(triplet.output, triplet.spec, agent)
     return agent.claims(parsed.value, triplet.streams) if parsed.valid else []
 

@@ -107,7 +107,7 @@ def test_silence_pays_less_than_a_half_wrong_output(monkeypatch):
     silent = {"title": "A film", "blocks": [{"type": "frame", "time": 1.0}, {"type": "frame", "time": 1.5}]}
     wordy = {"title": "A film. " * 300, "blocks": silent["blocks"]}
     assert score("tutorial", wordy, FILM).reward < score("tutorial", silent, FILM).reward
-    monkeypatch.setattr(verify, "agent_for", lambda task_type: Mute())
+    monkeypatch.setattr(verify, "agent_of", lambda spec: Mute())
     empty = score_output("{}", spec("tutorial").model_copy(update={"output_schema": "{}"}), [stream()], FILM)
     monkeypatch.undo()
     assert empty.anchor == 0.0
@@ -179,7 +179,7 @@ def test_thresholds_decide_what_passes():
 
 
 def test_no_evidence_at_all_leaves_the_parts_that_need_it_out(monkeypatch):
-    monkeypatch.setattr(verify, "agent_for", lambda task_type: Mute())
+    monkeypatch.setattr(verify, "agent_of", lambda spec: Mute())
     verdict = score_output("{}", spec("tutorial").model_copy(update={"output_schema": "{}"}), [stream()], [])
     assert (verdict.anchor, verdict.efficiency) == (None, None)
     assert not passes(verdict)
