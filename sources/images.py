@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 from fsspec import AbstractFileSystem
@@ -48,22 +49,34 @@ def examine(uri: str, max_pixels: int | None = None) -> Header:
         schemas.errors.InputError: it is no picture, breaks off, or has more than `max_pixels` pixels.
     """
     with _opened(uri, max_pixels) as picture:
-        width, height = picture.size
-        codec = (picture.format or "").lower()
+        header = _header(picture)
         picture.draft(None, (1, 1))  # a JPEG is checked at an eighth of its size
         picture.load()
-        if picture.getexif().get(0x0112, 1) >= 5:
-            width, height = height, width
-        return Header(width, height, codec)
+        return header
 
 
-def read_pixels(uri: str, max_pixels: int | None = None) -> Pixels:
+def measure(uri: str, data: bytes, max_pixels: int | None = None) -> Header:
+    """What the header of an encoded picture says, without decoding it. `uri` is what errors call it.
+
+    Raises:
+        schemas.errors.InputError: it is no picture, or has more than `max_pixels` pixels.
+    """
+    with _opened(uri, max_pixels, data) as picture:
+        return _header(picture)
+
+
+def read_pixels(uri: str, max_pixels: int | None = None, data: bytes | None = None) -> Pixels:
     """A picture as (height, width, 3) uint8, turned as its EXIF says, transparent parts on white.
+
+    Args:
+        uri: where it lies; with `data` only what errors call it.
+        max_pixels: a larger one is refused from its header.
+        data: the encoded picture, where it is no file of its own.
 
     Raises:
         schemas.errors.InputError: it is no picture, breaks off, or has more than `max_pixels` pixels.
     """
-    with _opened(uri, max_pixels) as picture:
+    with _opened(uri, max_pixels, data) as picture:
         turned = ImageOps.exif_transpose(picture)
         if turned.mode.startswith(("I", "F")):
             # Sixteen bits and more: Pillow would clip them.
@@ -76,11 +89,18 @@ def read_pixels(uri: str, max_pixels: int | None = None) -> Pixels:
         return np.asarray(turned.convert("RGB"))
 
 
+def _header(picture: Image.Image) -> Header:
+    width, height = picture.size
+    if picture.getexif().get(0x0112, 1) >= 5:
+        width, height = height, width
+    return Header(width, height, (picture.format or "").lower())
+
+
 @contextmanager
-def _opened(uri: str, max_pixels: int | None) -> Iterator[Image.Image]:
+def _opened(uri: str, max_pixels: int | None, data: bytes | None = None) -> Iterator[Image.Image]:
     """A picture of which only the header has been read. Closes the file whatever happens."""
     try:
-        with open_binary(uri) as file:
+        with open_binary(uri) if data is None else BytesIO(data) as file:
             head = file.read(30)
             if not head:
                 raise InputError(uri, "the file is empty (zero bytes)", "Copy it again")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sources.base import Signals
 
 _OVERVIEW = ("ego", "head", "high", "front", "top", "scene", "agentview", "exterior", "third")
 _CLOSE = ("wrist", "hand", "gripper")
@@ -40,6 +45,22 @@ def joint_groups(names: Sequence[str]) -> dict[str, tuple[int, int]]:
                 groups[current] = (begin, index)
             begin, current = index, group
     return groups
+
+
+def joined(times: NDArray[np.float64], blocks: Mapping[str, NDArray[np.float64]], commands: bool = False) -> Signals:
+    """Signals of named blocks of (n,) or (n, d) numbers, each block a group of columns that move together.
+
+    With `commands` they are what the robot was told to do, not where it was.
+    """
+    names: list[str] = []
+    groups: dict[str, tuple[int, int]] = {}
+    for name, block in blocks.items():
+        width = 1 if block.ndim == 1 else block.shape[1]
+        groups[name] = (len(names), len(names) + width)
+        names += [name] if block.ndim == 1 else [f"{name}[{index}]" for index in range(width)]
+    matrix = np.column_stack(list(blocks.values()))
+    state, action = (None, matrix) if commands else (matrix, None)
+    return Signals(times=times, names=tuple(names), state=state, action=action, groups=groups)
 
 
 def _group(name: str) -> str:

@@ -15,6 +15,7 @@ SOURCES = Roster(
     {
         "agentnet": "sources.agentnet:AgentNetSource",
         "lerobot": "sources.lerobot:LeRobotSource",
+        "rlds": "sources.rlds:RldsSource",
         "image_edits": "sources.image_edits:ImageEditSource",
         "drawings": "sources.drawings:DrawingsSource",
         "video": "sources.video:VideoSource",
