@@ -1,8 +1,8 @@
 """The recipe: the YAML file that says what a corpus build does. One frozen, typed object.
 
 What identifies a result (`sampling`, `experts`, `synthesis`, `reward`) is kept apart from where it runs
-(`placement`) and from what it is applied to (`sources`, `corpus`), so that a moved corpus or a bigger machine redoes
-nothing.
+(`placement`), from what it is applied to (`sources`, `corpus`) and from which rows the corpus takes (`deduplicate`,
+`split`), so that a moved corpus or a bigger machine redoes nothing.
 """
 
 from __future__ import annotations
@@ -90,6 +90,25 @@ class Placement(Contract):
     """SQLAlchemy URL. None: a SQLite file inside a local corpus."""
 
 
+class Deduplication(Contract):
+    """Which rows are too much like one that is there already. Not part of any result's identity: it decides what
+    comes into the corpus, not what is made."""
+
+    enabled: bool = True
+    similarity: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """A duplicate shares at least so much of its words (Jaccard over runs of three words)."""
+    frames: Annotated[float, Field(gt=0.5, le=1.0)] = 0.7
+    """...and at least so many of its evidence frames, of the row that has fewer. Streams whose evidence is this much
+    alike are kept on one side of the split, duplicates or not."""
+
+
+class Splitting(Contract):
+    """How streams are shared out between training and validation."""
+
+    validation_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """Share of streams (those that look alike count as one) for validation. Streams that have a side keep it."""
+
+
 class Recipe(Contract):
     """A corpus build."""
 
@@ -102,6 +121,8 @@ class Recipe(Contract):
     """None: those that each domain needs."""
     synthesis: Synthesis = Synthesis()
     reward: RewardSpec = RewardSpec()
+    deduplicate: Deduplication = Deduplication()
+    split: Splitting = Splitting()
     placement: Placement = Placement()
 
     @model_validator(mode="after")

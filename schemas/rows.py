@@ -13,9 +13,10 @@ from schemas.base import Contract
 from schemas.errors import PROBLEM_SCHEMA, Problem
 from schemas.outcome import COST, UNIT_OUTCOME_SCHEMA, Cost, UnitOutcome
 from schemas.segment import SEGMENT_SCHEMA, Segment
+from schemas.signature import SIGNATURE_SCHEMA, Signature
 from schemas.stream import STREAM_SCHEMA, Domain, Stream
 from schemas.task_spec import TASK_SPEC_SCHEMA, TaskSpec
-from schemas.triplet import TRIPLET_SCHEMA, Triplet
+from schemas.triplet import TRIPLET_SCHEMA, Split, Triplet
 
 
 class UnitPlan(Contract):
@@ -88,12 +89,15 @@ class Result(Contract):
 class Written(Contract):
     """The end of a unit after its triplet was written to `shard` (path, SHA-256, rows, bytes).
 
-    `domain` and `reward` are the triplet's, so that the catalog can count without opening the shard; None without one.
+    `domain`, `reward`, `split` and `signature` are the triplet's, so that the catalog can count and compare rows without
+    opening the shard; None without one.
     """
 
     outcome: UnitOutcome
     domain: Domain | None
     reward: float | None
+    split: Split | None
+    signature: Signature | None
     shard: str | None
     shard_sha256: str | None
     shard_rows: int
@@ -159,6 +163,8 @@ WRITTEN_SCHEMA = pa.schema(
         _OUTCOME,
         pa.field("domain", pa.string()),
         pa.field("reward", pa.float64()),
+        pa.field("split", pa.string()),
+        pa.field("signature", _struct(SIGNATURE_SCHEMA)),
         pa.field("shard", pa.string()),
         pa.field("shard_sha256", pa.string()),
         pa.field("shard_rows", pa.int64(), False),

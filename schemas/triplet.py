@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 import pyarrow as pa
@@ -14,6 +15,13 @@ from schemas.recipe import RewardSpec
 from schemas.score import SCORE_SCHEMA, Score
 from schemas.stream import STREAM_SCHEMA, Domain, Seconds, Sha256, Stream
 from schemas.task_spec import TASK_SPEC_SCHEMA, Intent, Name, TaskSpec
+
+
+class Split(StrEnum):
+    """The two sides of a corpus. No stream, nor one that looks like it, is on both."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
 
 
 class EncodedImage(Contract):
@@ -78,6 +86,8 @@ class Triplet(Contract):
     output: str
     score: Score
     provenance: Provenance
+    split: Split = Split.TRAIN
+    """The side its streams are on. Decided where all rows are known, at publishing; not part of the row's identity."""
 
     def content_id(self) -> str:
         """The id this row's content gives; differs from `id` when the row was changed by hand."""
@@ -135,5 +145,6 @@ TRIPLET_SCHEMA = pa.schema(
         pa.field("output", pa.large_string(), False),
         pa.field("score", pa.struct(list(SCORE_SCHEMA)), False),
         pa.field("provenance", PROVENANCE, False),
+        pa.field("split", pa.string(), False),
     ]
 )

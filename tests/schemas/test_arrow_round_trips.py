@@ -36,6 +36,7 @@ from schemas.rows import (
 )
 from schemas.score import SCORE_SCHEMA, SUPPORT, Score, Support
 from schemas.segment import SEGMENT_SCHEMA, Segment
+from schemas.signature import FRAME_HASH, SIGNATURE_SCHEMA, FrameHash, Signature
 from schemas.stream import PART, STREAM_SCHEMA, TRACK, Stream, StreamPart, Track
 from schemas.task_spec import INTENT, TASK_SPEC_SCHEMA, Intent, TaskSpec
 from schemas.triplet import (
@@ -65,6 +66,8 @@ CONTRACTS: list[tuple[type[Contract], pa.Schema]] = [
     (EvidenceFrame, pa.schema(list(EVIDENCE))),
     (ExpertVersion, pa.schema(list(EXPERT_VERSION))),
     (Provenance, pa.schema(list(PROVENANCE))),
+    (Signature, SIGNATURE_SCHEMA),
+    (FrameHash, pa.schema(list(FRAME_HASH))),
     (UnitOutcome, UNIT_OUTCOME_SCHEMA),
     (Cost, pa.schema(list(COST))),
     (Problem, PROBLEM_SCHEMA),

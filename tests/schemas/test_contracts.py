@@ -16,7 +16,18 @@ from schemas.base import canonical_json, digest
 from schemas.errors import CorpusError, UsageError, unknown_name
 from schemas.geometry import Box, Point
 from schemas.manifest import Shard, inside
-from schemas.recipe import ExpertSpec, Placement, Recipe, RewardSpec, RewardWeights, Sampling, SourceSpec, Synthesis
+from schemas.recipe import (
+    Deduplication,
+    ExpertSpec,
+    Placement,
+    Recipe,
+    RewardSpec,
+    RewardWeights,
+    Sampling,
+    SourceSpec,
+    Splitting,
+    Synthesis,
+)
 from schemas.segment import Segment, cut_segments
 from schemas.stream import Domain, Stream
 
@@ -43,6 +54,7 @@ def stream(duration: float) -> Stream:
         {"corpus": "s3://bucket/other"},
         {"sources": (SourceSpec(uri="elsewhere", domain=Domain.GUI, intents=("another",)),)},
         {"intents": ("another", "and one more")},
+        {"deduplicate": Deduplication(similarity=0.5), "split": Splitting(validation_share=0.5)},
         {"placement": Placement(extract_workers=7, rows_per_shard=3, catalog="postgresql://x", ray_address="ray://y")},
     ],
 )
