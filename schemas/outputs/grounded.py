@@ -6,7 +6,7 @@ A schema node carries `{"x-anchor": {"role": ROLE, "kinds": [...]}}`; `kinds` ar
 
 | role | on | asserts |
 |---|---|---|
-| span | object with t0 and t1 | an anchor lasts from t0 to t1 |
+| span | object with t0 and t1, or [t0, t1] | an anchor lasts from t0 to t1 |
 | window | object with t0 and t1 | nothing itself; what stands inside it lies between t0 and t1 |
 | start, end | number | the edges of the object that holds them, where they have other names than t0 and t1 |
 | moment | number | an anchor begins or ends there; what stands beside it lies there |
@@ -21,6 +21,9 @@ A schema node carries `{"x-anchor": {"role": ROLE, "kinds": [...]}}`; `kinds` ar
 | duration | number | the length of the stream or of the span around it |
 | ordered | array | its items stand in the order of time |
 | free | any | nothing: a label, an index, a choice |
+
+Beside its role a mark may say how a value is written: `scale` (seconds per unit: 0.001 for milliseconds), `form` (`clock`
+for times such as `1:02.5`, `xywh` for boxes), `names` (for `kind`: the anchor kinds that each word of an enum means).
 
 A string without a mark is prose: the quotes and times that it names are claims.
 """

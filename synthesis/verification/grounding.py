@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from jsonschema import Draft202012Validator
 
@@ -21,6 +22,7 @@ from synthesis.verification.mentions import claims_in
 
 _DEEPEST = 64
 """Recursive schemas end with the value; this bounds one that refers to itself without taking anything of it."""
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _NO_STREAM = "0" * 64
 """What a claim about a stream that is not there names: nothing can support it."""
 
@@ -70,8 +72,26 @@ def prose_of(value: Any, schema: Mapping[str, Any]) -> list[str]:
 
 
 def role_of(node: Mapping[str, Any]) -> Role | None:
-    mark = node.get(KEYWORD)
-    return Role(mark["role"]) if isinstance(mark, Mapping) and mark.get("role") in set(Role) else None
+    named = mark_of(node).get("role")
+    return Role(named) if isinstance(named, str) and named in set(Role) else None
+
+
+def mark_of(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    mark = node.get(KEYWORD, {})
+    return mark if isinstance(mark, Mapping) else {}
+
+
+def seconds(value: Any, mark: Mapping[str, Any]) -> float | None:
+    """A time as a field writes it, in seconds; None for what is none."""
+    if isinstance(value, str) and mark.get("form") == "clock":
+        parts = _CLOCK.fullmatch(value.strip())
+        if parts is None:
+            return None
+        hours, minutes, rest = (float(part or 0) for part in parts.groups())
+        return hours * 3600 + minutes * 60 + rest
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) * float(mark.get("scale", 1.0))
 
 
 def resolved(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,13 +131,17 @@ class _Reader:
         node = self._node(node, value)
         if value is None or len(path) > _DEEPEST:
             return
-        mark = node.get(KEYWORD, {})
-        kinds = tuple(mark.get("kinds", ())) if isinstance(mark, Mapping) else ()
+        mark = mark_of(node)
+        kinds = tuple(mark.get("kinds", ()))
         role = role_of(node)
         if role is Role.FREE:
             return
-        if role in (Role.BOX, Role.POINT):
-            yield self._place(value, role, scope, kinds, path)
+        if role in (Role.START, Role.END, Role.MOMENT, Role.INSTANT, Role.DURATION):
+            yield from self._time(value, seconds(value, mark), role, scope, kinds, path)
+        elif role in (Role.BOX, Role.POINT):
+            yield self._place(value, role, scope, kinds, path, mark.get("form"))
+        elif role is Role.SPAN and isinstance(value, list):
+            yield self._span(_pair(value), scope, kinds, path)
         elif isinstance(value, dict):
             yield from self._object(value, node, role, scope, kinds, path)
         elif isinstance(value, list):
@@ -165,42 +189,45 @@ class _Reader:
         kinds: tuple[str, ...],
         path: tuple[str | int, ...],
     ) -> Iterator[Claim]:
-        roles = {name: role_of(self._node(self._property(node, name), item)) for name, item in value.items()}
-        for name, its in roles.items():
-            if its is Role.STREAM:
-                stream = self._streams.get(value[name])
-                scope = replace(
-                    scope, stream=stream.sha256 if stream else _NO_STREAM, length=stream.duration if stream else 0.0
-                )
-                if stream is None:
-                    yield Claim(path=pointer(*path, name), kind=ClaimKind.TIME, stream=_NO_STREAM, text=value[name])
-        edges = _edges(value, roles, role)
-        if edges is not None and not 0 <= edges[0] <= edges[1]:
-            stretch = f"a stretch from {edges[0]:g} s to {edges[1]:g} s"
-            yield _claim(path, scope, ClaimKind.TIME, text=stretch)
-        elif edges is not None:
-            scope = replace(scope, t0=edges[0], t1=edges[1], kinds=kinds, edges=(*edges, *_numbers(value, roles)))
+        nodes = {name: self._node(self._property(node, name), item) for name, item in value.items()}
+        parts = _Parts(value, nodes, role)
+        if (name := parts.named(Role.STREAM)) is not None:
+            stream = self._streams.get(value[name])
+            scope = replace(
+                scope, stream=stream.sha256 if stream else _NO_STREAM, length=stream.duration if stream else 0.0
+            )
+            if stream is None:
+                yield _claim((*path, name), scope, ClaimKind.TIME, text=str(value[name]))
+        kinds = parts.kinds or kinds
+        if parts.edge_names and not parts.lasting:
+            yield self._span(None, scope, kinds, path)
+        elif parts.edges is not None:
+            t0, t1 = parts.edges
+            scope = replace(scope, t0=t0, t1=t1, kinds=kinds, edges=(t0, t1, *parts.moments))
             if role is not Role.WINDOW:
-                kinds = next((_kinds(value[name]) for name, its in roles.items() if its is Role.KIND), kinds)
-                text = next((value[name] for name, its in roles.items() if its is Role.CONTENT), None)
-                number = next((float(value[name]) for name, its in roles.items() if its is Role.VALUE), None)
-                yield _claim(
-                    path,
-                    scope,
-                    ClaimKind.TIME,
-                    t0=edges[0],
-                    t1=edges[1],
-                    kinds=kinds,
-                    text=text,
-                    value=number,
-                    whole=True,
-                )
-        elif moments := _numbers(value, roles):
-            scope = replace(scope, t0=moments[0], t1=moments[0], kinds=kinds or scope.kinds, edges=tuple(moments))
+                text, number = parts.value(Role.CONTENT), parts.value(Role.VALUE)
+                yield self._span(parts.edges, scope, kinds, path, text=text, value=number)
+        elif parts.moments:
+            first = parts.moments[0]
+            scope = replace(scope, t0=first, t1=first, kinds=kinds or scope.kinds, edges=parts.moments)
+        elif parts.kinds:
+            scope = replace(scope, kinds=kinds)
         for name, item in value.items():
-            if roles[name] in (Role.START, Role.END) or (edges is not None and name in ("t0", "t1")):
-                continue
-            yield from self.claims(item, self._property(node, name), scope, (*path, name))
+            if name not in parts.edge_names:
+                yield from self.claims(item, nodes[name], scope, (*path, name))
+
+    def _span(
+        self,
+        edges: tuple[float, float] | None,
+        scope: _Scope,
+        kinds: tuple[str, ...],
+        path: tuple[str | int, ...],
+        **more: Any,
+    ) -> Claim:
+        """That something lasts over a stretch; about what is no stretch, a claim that nothing supports."""
+        if not _lasting(edges):
+            return _claim(path, scope, ClaimKind.TIME, text="a stretch that ends before it begins")
+        return _claim(path, scope, ClaimKind.TIME, t0=edges[0], t1=edges[1], kinds=kinds, whole=True, **more)
 
     def _array(
         self, value: list[Any], node: Mapping[str, Any], role: Role | None, scope: _Scope, path: tuple[str | int, ...]
@@ -233,29 +260,46 @@ class _Reader:
             span = None if scope.t0 is None or scope.t1 is None else (scope.t0, scope.t1)
             yield from claims_in(value, pointer(*path), scope.stream, moments=scope.edges, span=span, window=span)
 
+    def _time(
+        self,
+        written: Any,
+        time: float | None,
+        role: Role,
+        scope: _Scope,
+        kinds: tuple[str, ...],
+        path: tuple[str | int, ...],
+    ) -> Iterator[Claim]:
+        kinds = kinds or scope.kinds
+        if time is None or time < 0 or not math.isfinite(time):
+            yield _claim(path, scope, ClaimKind.TIME, text=f"the time {written}")
+        elif role is Role.INSTANT:
+            yield _claim(path, scope, ClaimKind.TIME, t0=time, t1=time, kinds=kinds)
+        elif role is Role.DURATION:
+            length = scope.length if scope.t0 is None or scope.t1 is None else scope.t1 - scope.t0
+            if abs(length - time) > max(0.05, 0.01 * length):
+                yield _claim(path, scope, ClaimKind.TIME, text=f"a length of {time:g} s")
+        else:
+            yield _claim(path, scope, ClaimKind.TIME, t0=time, kinds=kinds)
+
     def _number(
         self, value: float, role: Role | None, scope: _Scope, kinds: tuple[str, ...], path: tuple[str | int, ...]
     ) -> Iterator[Claim]:
         kinds = kinds or scope.kinds
-        if role in (Role.MOMENT, Role.INSTANT) and (value < 0 or not math.isfinite(value)):
-            yield _claim(path, scope, ClaimKind.TIME, text=f"{value:g} s")
-        elif role is Role.MOMENT:
-            yield _claim(path, scope, ClaimKind.TIME, t0=value, kinds=kinds)
-        elif role is Role.INSTANT:
-            yield _claim(path, scope, ClaimKind.TIME, t0=value, t1=value, kinds=kinds)
-        elif role is Role.VALUE:
+        if role is Role.VALUE:
             yield _claim(path, scope, ClaimKind.TIME, value=value, kinds=kinds, **_around(scope))
         elif role is Role.COUNT:
             yield _claim(path, scope, ClaimKind.COUNT, count=int(value), t0=scope.t0, t1=scope.t1, kinds=kinds)
-        elif role is Role.DURATION:
-            length = scope.length if scope.t0 is None or scope.t1 is None else scope.t1 - scope.t0
-            if abs(length - value) > max(0.05, 0.01 * length):
-                yield _claim(path, scope, ClaimKind.TIME, text=f"a length of {value:g} s")
 
     def _place(
-        self, value: Any, role: Role, scope: _Scope, kinds: tuple[str, ...], path: tuple[str | int, ...]
+        self,
+        value: Any,
+        role: Role,
+        scope: _Scope,
+        kinds: tuple[str, ...],
+        path: tuple[str | int, ...],
+        form: str | None,
     ) -> Claim:
-        place = _box(value) if role is Role.BOX else _point(value)
+        place = _box(value, form) if role is Role.BOX else _point(value)
         return _claim(
             path, scope, ClaimKind.BOX, t0=scope.t0, t1=scope.t1, kinds=kinds or scope.kinds, **{role.value: place}
         )
@@ -278,34 +322,86 @@ def _around(scope: _Scope) -> dict[str, float]:
     return {"t0": scope.t0 or 0.0, "t1": scope.t1 if scope.t1 is not None else scope.t0 or 0.0}
 
 
-def _kinds(word: str) -> tuple[str, ...]:
-    """The anchor kinds that a word names; the word itself, which no anchor has, when it names none."""
-    return tuple(kind for kind in AnchorKind if word in (kind, kind.split(".")[1])) or (word,)
+class _Parts:
+    """What the fields of one object say together: its stretch, its moments, its kind."""
 
+    def __init__(self, value: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]], role: Role | None) -> None:
+        self._value = value
+        self._roles = {name: role_of(node) for name, node in nodes.items() if value[name] is not None}
+        self._marks = {name: mark_of(node) for name, node in nodes.items()}
+        self.edge_names: tuple[str, ...] = ()
+        """The fields that give the stretch."""
+        self.edges = self._edges(role)
+        """The stretch in seconds; its ends may stand in the wrong order."""
+        alone = () if self.edge_names else (Role.START, Role.END)
+        times = [self._seconds(name) for name in self._all(Role.MOMENT, Role.INSTANT, *alone)]
+        self.moments = tuple(time for time in times if time is not None and time >= 0)
 
-def _edges(value: Mapping[str, Any], roles: Mapping[str, Role | None], role: Role | None) -> tuple[float, float] | None:
-    """The stretch that an object is about."""
-    start = next((value[name] for name, its in roles.items() if its is Role.START), None)
-    end = next((value[name] for name, its in roles.items() if its is Role.END), None)
-    if start is None and end is None and role in (Role.SPAN, Role.WINDOW):
-        start, end = value.get("t0"), value.get("t1")
-    if not isinstance(start, int | float) or not isinstance(end, int | float):
+    @property
+    def lasting(self) -> bool:
+        return _lasting(self.edges)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The anchor kinds that a field names; the word itself, which no anchor has, when it names none."""
+        name = self.named(Role.KIND)
+        if name is None:
+            return ()
+        word, names = self._value[name], self._marks[name].get("names")
+        if names is not None:
+            return tuple(names.get(word, ()))
+        return tuple(kind for kind in AnchorKind if word in (kind, kind.split(".")[1])) or (str(word),)
+
+    def named(self, role: Role) -> str | None:
+        """The first field of a role."""
+        return next(iter(self._all(role)), None)
+
+    def value(self, role: Role) -> Any:
+        name = self.named(role)
+        return None if name is None else self._value[name]
+
+    def _all(self, *roles: Role) -> list[str]:
+        return [name for name, role in self._roles.items() if role in roles]
+
+    def _seconds(self, name: str) -> float | None:
+        return seconds(self._value[name], self._marks[name])
+
+    def _edges(self, role: Role | None) -> tuple[float, float] | None:
+        start, end, span = self.named(Role.START), self.named(Role.END), self.named(Role.SPAN)
+        if start is not None and end is not None:
+            self.edge_names = (start, end)
+            return _pair([self._seconds(start), self._seconds(end)])
+        if role in (Role.SPAN, Role.WINDOW):
+            self.edge_names = ("t0", "t1")
+            return _pair([self._value.get("t0"), self._value.get("t1")])
+        if span is not None and isinstance(self._value[span], list):
+            self.edge_names = (span,)
+            return _pair(self._value[span])
         return None
-    return float(start), float(end)
 
 
-def _numbers(value: Mapping[str, Any], roles: Mapping[str, Role | None]) -> list[float]:
-    named = [value[name] for name, its in roles.items() if its in (Role.MOMENT, Role.INSTANT)]
-    return [float(number) for number in named if isinstance(number, int | float) and number >= 0]
+def _lasting(edges: tuple[float, float] | None) -> TypeGuard[tuple[float, float]]:
+    """Whether two edges are a stretch of time."""
+    return edges is not None and 0 <= edges[0] <= edges[1] < math.inf
 
 
-def _box(value: Any) -> Box | None:
-    """A box as {x0, y0, x1, y1} or [x0, y0, x1, y1], normalised; None for anything else, which nothing supports."""
+def _pair(value: Sequence[Any]) -> tuple[float, float] | None:
+    """Two numbers; None for anything else."""
+    if len(value) != 2 or any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
+        return None
+    return float(value[0]), float(value[1])
+
+
+def _box(value: Any, form: str | None) -> Box | None:
+    """A normalised box as an object or a list of corners, or with the form `xywh` of corner, width and height; None for
+    anything else, which nothing supports."""
     try:
         if isinstance(value, list):
             value = dict(zip(("x0", "y0", "x1", "y1"), value, strict=True))
+            if form == "xywh":
+                value |= {"x1": value["x0"] + value["x1"], "y1": value["y0"] + value["y1"]}
         return Box.model_validate(value)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
 
 
