@@ -16,6 +16,7 @@ SOURCES = Roster(
         "agentnet": "sources.agentnet:AgentNetSource",
         "lerobot": "sources.lerobot:LeRobotSource",
         "rlds": "sources.rlds:RldsSource",
+        "robomimic": "sources.robomimic:RobomimicSource",
         "image_edits": "sources.image_edits:ImageEditSource",
         "drawings": "sources.drawings:DrawingsSource",
         "video": "sources.video:VideoSource",
