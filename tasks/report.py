@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import task
@@ -15,8 +16,10 @@ from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
 from schemas.stream import Stream
 from tasks.discover import Discovery
 from tasks.plan import Plan
+from tasks.remarks import named, remarks, said, why
 from tasks.run import Run
 from tasks.tailor import Tailored
+from tasks.words import count
 
 _SHOWN = 50
 """Rejects and quarantined inputs shown in an artifact; the catalog holds all."""
@@ -27,13 +30,12 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
     """Ends the run in the catalog and shows its result in the Prefect UI."""
     inputs = tuple(input_outcomes(found, plan, done))
     counts = done.counts()
-    rejected = counts[Outcome.FILTERED] + counts[Outcome.FAILED] + sum(i.outcome is Outcome.FAILED for i in inputs)
     report = RunReport(
         run=run.id,
         name=run.recipe.name,
         corpus=run.recipe.corpus,
         recipe_hash=run.recipe.hash,
-        state=RunState.COMPLETED_WITH_REJECTS if rejected else RunState.COMPLETED,
+        state=_state(inputs, plan, done),
         started=run.started,
         ended=datetime.now(UTC),
         inputs=inputs,
@@ -59,6 +61,14 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
     return report
 
 
+def _state(inputs: Sequence[InputOutcome], plan: Plan, done: Tailored) -> RunState:
+    """Whether everything asked for became data, in this run or an earlier one: a run that finds nothing new to do says
+    the same as the one that did the work."""
+    units = [*(known.outcome for known in plan.ended.values()), *(outcome for outcome, _ in done.ended.values())]
+    ends = {*units, *(item.outcome for item in inputs)}
+    return RunState.COMPLETED if ends <= {Outcome.DONE} else RunState.COMPLETED_WITH_REJECTS
+
+
 def _message(plan: Plan) -> str:
     if plan.work:
         return ""
@@ -70,13 +80,14 @@ def _message(plan: Plan) -> str:
 def headline(report: RunReport) -> str:
     """One line that a person reads first."""
     done, filtered, failed = (report.count(outcome) for outcome in Outcome)
-    snapshot = f"snapshot {report.snapshot} with {report.rows} rows" if report.snapshot else "no new snapshot"
-    return f"{len(report.inputs)} inputs: {done} done, {filtered} filtered, {failed} failed; {snapshot}."
+    snapshot = f"snapshot {report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "no new snapshot"
+    return f"{count(len(report.inputs), 'input')}: {done} done, {filtered} filtered, {failed} failed; {snapshot}."
 
 
 def input_outcomes(found: Discovery, plan: Plan, done: Tailored) -> list[InputOutcome]:
     """The end of every input. A stream is done when any of its units is, failed when it could not be read or a unit
-    broke, and filtered otherwise; units of earlier runs count as they ended then."""
+    broke, and filtered otherwise; units of earlier runs count as they ended then. Of its reasons the first is the one
+    that matters most, and what is merely worth knowing comes last."""
     ends: dict[str, list[tuple[Outcome, str]]] = {}
     for unit, members in plan.streams_of.items():
         known = plan.ended.get(unit)
@@ -101,7 +112,7 @@ def _end_of(stream: Stream, ends: list[tuple[Outcome, str]], done: Tailored) -> 
         outcome = next((o for o in (Outcome.DONE, Outcome.FAILED, Outcome.FILTERED) if o in seen), Outcome.FAILED)
     reasons = tuple(dict.fromkeys(reason for end, reason in ends if reason and end is not Outcome.DONE))
     return InputOutcome(
-        uri=stream.uri, sha256=stream.sha256, outcome=outcome, reasons=(*stream.notes, *problems, *reasons)
+        uri=stream.uri, sha256=stream.sha256, outcome=outcome, reasons=(*problems, *reasons, *stream.notes)
     )
 
 
@@ -142,18 +153,22 @@ def _table(report: RunReport) -> list[dict[str, object]]:
 
 
 def rejects_markdown(report: RunReport, done: Tailored) -> str:
-    """Why things were filtered or failed: the commonest reasons first, then the inputs one by one."""
+    """Why things were filtered or failed: the commonest reasons first, then the inputs, alike ones together."""
     lines = [f"# {report.name}: rejects and quarantine", "", headline(report), ""]
     causes = Counter(reason for outcome, reason in done.ended.values() if outcome is not Outcome.DONE)
     if causes:
         lines += ["| units | reason |", "|---|---|"]
-        lines += [f"| {count} | {_cell(reason)} |" for reason, count in causes.most_common(_SHOWN)]
-    notable = [item for item in report.inputs if item.outcome is not Outcome.DONE or item.reasons]
-    if notable:
+        lines += [f"| {units} | {_cell(reason)} |" for reason, units in causes.most_common(_SHOWN)]
+    groups = remarks(report)
+    if groups:
         lines += ["", "| input | end | why |", "|---|---|---|"]
-        lines += [f"| {_cell(i.uri)} | {i.outcome} | {_cell('; '.join(i.reasons))} |" for i in notable[:_SHOWN]]
-    if len(notable) > _SHOWN:
-        lines.append(f"\n{len(notable) - _SHOWN} more: `dataclaw quarantine` and `dataclaw rejects` list all.")
+        lines += [
+            f"| {_cell(named([item.uri for item in group]))} | {group[0].outcome} | "
+            f"{_cell(said([why(item) for item in group]))} |"
+            for group in groups[:_SHOWN]
+        ]
+    if left := sum(len(group) for group in groups[_SHOWN:]):
+        lines.append(f"\n{left} more: `dataclaw quarantine` and `dataclaw rejects` list all.")
     return "\n".join(lines)
 
 

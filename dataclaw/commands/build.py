@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from schemas.outcome import InputOutcome, RunReport
+    from schemas.outcome import RunReport
     from schemas.recipe import Recipe
+
+_SHOWN = 20
+"""Remarks printed for people; --json tells all."""
 
 
 def build(
@@ -141,22 +145,11 @@ def usable(report: RunReport) -> bool:
 
 def show_report(report: RunReport) -> None:
     """The summary of a build for people."""
-    from dataclaw.text import count, plain, print_facts, print_table, seconds
+    from dataclaw.text import count, plain, print_facts
     from schemas.outcome import Outcome
 
-    notable = [item for item in report.inputs if item.outcome is not Outcome.DONE or item.reasons]
-    if notable:
-        shown = notable[:20]
-        print_table(
-            ["end", "input", "why"],
-            [[item.outcome, plain(item.uri, 60), _why(item)] for item in shown],
-            title="Inputs with something to say",
-        )
-        if len(notable) > len(shown):
-            print(f"... and {len(notable) - len(shown)} more: dataclaw rejects, dataclaw quarantine")
-        print()
+    _show_remarks(report)
     ends = {outcome: report.count(outcome) for outcome in Outcome}
-    wall = (report.ended - report.started).total_seconds() if report.ended else 0.0
     print(f"{report.name}: {report.state}")
     print_facts(
         [
@@ -166,8 +159,7 @@ def show_report(report: RunReport) -> None:
                 f"{report.units_done} done, {report.units_filtered} filtered, {report.units_failed} failed, "
                 f"{report.units_known} known from earlier runs",
             ),
-            ("segments", f"{report.segments_extracted} looked at, {report.segments_known} known from earlier runs"),
-            ("streams", f"{seconds(report.stream_seconds)} looked at in {seconds(wall)}"),
+            *_looked_at(report),
             ("snapshot", f"{report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "unchanged"),
             ("corpus", _near(report.corpus)),
         ]
@@ -185,9 +177,37 @@ def show_report(report: RunReport) -> None:
     print(f"Next: dataclaw view {corpus}    dataclaw verify {corpus}")
 
 
-def _why(item: InputOutcome) -> str:
-    """Its reasons, without the name of the input that stands beside them."""
-    return "; ".join(reason.removeprefix(f"{item.uri!r}: ") for reason in item.reasons)
+def _show_remarks(report: RunReport) -> None:
+    from dataclaw.text import count, print_table
+    from tasks.remarks import named, remarks, said, why
+
+    groups = remarks(report)
+    if not groups:
+        return
+    print_table(
+        ["end", "input", "why"],
+        [
+            [group[0].outcome, named([_near(item.uri) for item in group]), said([why(item) for item in group])]
+            for group in groups[:_SHOWN]
+        ],
+        title="Inputs with remarks",
+    )
+    if left := sum(len(group) for group in groups[_SHOWN:]):
+        print(f"... and {count(left, 'input')} more: dataclaw rejects, dataclaw quarantine")
+    print()
+
+
+def _looked_at(report: RunReport) -> Iterator[tuple[str, str]]:
+    """How much experts had to look at."""
+    from dataclaw.text import seconds
+
+    if not report.segments_extracted and not report.segments_known:
+        yield "segments", "none had to be looked at"
+        return
+    yield "segments", f"{report.segments_extracted} looked at, {report.segments_known} known from earlier runs"
+    if report.segments_extracted and report.ended:
+        wall = (report.ended - report.started).total_seconds()
+        yield "streams", f"{seconds(report.stream_seconds)} looked at in {seconds(wall)}"
 
 
 def _near(uri: str) -> str:

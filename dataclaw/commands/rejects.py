@@ -51,10 +51,13 @@ def quarantine(
 ) -> None:
     """List inputs that could not be read: the cause of each and what to do. The next build tries them again.
 
+    Inputs of one data set with the same cause are one line; --json has each.
+
     Example: `dataclaw quarantine corpus`
     """
     from dataclaw.opened import as_json, open_catalog
     from dataclaw.text import print_json, print_table
+    from tasks.remarks import alike, named, said
 
     with open_catalog(corpus, catalog) as book:
         found = book.quarantined(limit=limit)
@@ -64,7 +67,10 @@ def quarantine(
     if not found:
         print("The quarantine is empty.")
         return
-    print_table(
-        ["input", "cause", "what to do", "since"],
-        [[item.uri, item.problem.cause, item.problem.remedy, f"{item.since:%Y-%m-%d %H:%M}"] for item in found],
-    )
+    rows = []
+    for group in alike(found, lambda item: item.uri, lambda item: f"{item.problem.cause}. {item.problem.remedy}"):
+        causes, since = said([item.problem.cause for item in group]), min(item.since for item in group)
+        rows.append([named([item.uri for item in group]), causes, group[0].problem.remedy, f"{since:%Y-%m-%d %H:%M}"])
+    print_table(["input", "cause", "what to do", "since"], rows)
+    if len(found) == limit:
+        print(f"These are the newest {limit}; --limit takes more, --json tells all of them one by one.")

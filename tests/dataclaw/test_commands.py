@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,28 @@ def test_a_reader_that_has_enough_ends_a_command_quietly(arguments: list[str]) -
     assert command.stdout is not None
     command.stdout.close()
     assert command.communicate(timeout=60)[1] == b""
+
+
+def test_a_run_with_nothing_new_says_that_nothing_was_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclaw.commands.build import show_report
+    from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
+
+    now = datetime.now(UTC)
+    clip = InputOutcome(uri="a", sha256="1", outcome=Outcome.DONE)
+    show_report(
+        RunReport(
+            run="r",
+            name="mine",
+            corpus="c",
+            recipe_hash="h",
+            state=RunState.COMPLETED,
+            started=now,
+            ended=now,
+            inputs=(clip,),
+            units_known=1,
+        )
+    )
+    told = capsys.readouterr().out
+    assert "segments\tnone had to be looked at\n" in told
+    assert "remarks" not in told
+    assert "streams" not in told
