@@ -22,6 +22,8 @@ from synthesis.verification.mentions import claims_in
 
 _DEEPEST = 64
 """Recursive schemas end with the value; this bounds one that refers to itself without taking anything of it."""
+_SAME = 0.05
+"""Seconds by which two lengths may differ: outputs round."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _NO_STREAM = "0" * 64
 """What a claim about a stream that is not there names: nothing can support it."""
@@ -39,6 +41,13 @@ class _Scope:
     kinds: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     """The times that a sentence here may name."""
+    text: str | None = None
+    """What the places here hold."""
+
+    @property
+    def is_whole(self) -> bool:
+        """The stretch is the recording itself, whose length is known without an anchor."""
+        return self.t0 == 0.0 and self.t1 is not None and abs(self.t1 - self.length) <= _SAME
 
 
 def grounded_claims(value: Any, schema: Mapping[str, Any], streams: Sequence[Stream]) -> list[Claim]:
@@ -199,12 +208,13 @@ class _Reader:
             if stream is None:
                 yield _claim((*path, name), scope, ClaimKind.TIME, text=str(value[name]))
         kinds = parts.kinds or kinds
+        scope = replace(scope, text=parts.bound_text)
         if parts.edge_names and not parts.lasting:
             yield self._span(None, scope, kinds, path)
         elif parts.edges is not None:
             t0, t1 = parts.edges
             scope = replace(scope, t0=t0, t1=t1, kinds=kinds, edges=(t0, t1, *parts.moments))
-            if role is not Role.WINDOW:
+            if role is not Role.WINDOW and not (scope.is_whole and parts.bare and not kinds):
                 text, number = parts.value(Role.CONTENT), parts.value(Role.VALUE)
                 yield self._span(parts.edges, scope, kinds, path, text=text, value=number)
         elif parts.moments:
@@ -276,7 +286,7 @@ class _Reader:
             yield _claim(path, scope, ClaimKind.TIME, t0=time, t1=time, kinds=kinds)
         elif role is Role.DURATION:
             length = scope.length if scope.t0 is None or scope.t1 is None else scope.t1 - scope.t0
-            if abs(length - time) > max(0.05, 0.01 * length):
+            if abs(length - time) > max(_SAME, 0.01 * length):
                 yield _claim(path, scope, ClaimKind.TIME, text=f"a length of {time:g} s")
         else:
             yield _claim(path, scope, ClaimKind.TIME, t0=time, kinds=kinds)
@@ -301,7 +311,14 @@ class _Reader:
     ) -> Claim:
         place = _box(value, form) if role is Role.BOX else _point(value)
         return _claim(
-            path, scope, ClaimKind.BOX, t0=scope.t0, t1=scope.t1, kinds=kinds or scope.kinds, **{role.value: place}
+            path,
+            scope,
+            ClaimKind.BOX,
+            t0=scope.t0,
+            t1=scope.t1,
+            text=scope.text,
+            kinds=kinds or scope.kinds,
+            **{role.value: place},
         )
 
     def _property(self, node: Mapping[str, Any], name: str) -> Any:
@@ -342,6 +359,11 @@ class _Parts:
         return _lasting(self.edges)
 
     @property
+    def bare(self) -> bool:
+        """No field says what it is that lasts."""
+        return not self._all(Role.KIND, Role.CONTENT, Role.VALUE)
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The anchor kinds that a field names; the word itself, which no anchor has, when it names none."""
         name = self.named(Role.KIND)
@@ -351,6 +373,13 @@ class _Parts:
         if names is not None:
             return tuple(names.get(word, ()))
         return tuple(kind for kind in AnchorKind if word in (kind, kind.split(".")[1])) or (str(word),)
+
+    @property
+    def bound_text(self) -> str | None:
+        """The words that stand at the place beside them."""
+        names = self._all(Role.CONTENT, Role.QUOTE)
+        bound = [name for name in names if self._roles[name] is Role.CONTENT or self._marks[name].get("binds")]
+        return str(self._value[bound[0]]) if bound else None
 
     def named(self, role: Role) -> str | None:
         """The first field of a role."""

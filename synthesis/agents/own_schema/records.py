@@ -1,0 +1,141 @@
+"""What the rules backend can put into the items of a list: what was measured, and questions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from schemas.anchor import AnchorKind, FactualAnchor
+from schemas.geometry import Box, Point
+from synthesis.agents.temporal_questions import questions
+from synthesis.base import Evidence
+
+
+@dataclass(frozen=True)
+class Record:
+    """One thing to write down. `values` are what fields may ask for by name (`question`, `answer`, `difficulty`)."""
+
+    t0: float
+    t1: float
+    kind: str = ""
+    content: str = ""
+    value: float | None = None
+    box: Box | None = None
+    point: Point | None = None
+    index: int = 0
+    values: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def said(self) -> str:
+        """Its words, when it is something said, shown, typed or clicked."""
+        return self.content if self.kind.startswith(("text.", "ui.", "input.")) else ""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A family of records: the words that ask for it, and how they are found in a stretch of the evidence."""
+
+    called: str
+    """Words, with spaces between them."""
+    records: Callable[[Evidence, float, float], list[Record]]
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return frozenset(self.called.split())
+
+
+def _of(*kinds: AnchorKind) -> Callable[[Evidence, float, float], list[Record]]:
+    def find(evidence: Evidence, t0: float, t1: float) -> list[Record]:
+        return numbered([_record(anchor) for anchor in evidence.of(*kinds) if t0 <= anchor.t0 and anchor.t1 <= t1])
+
+    return find
+
+
+def _questions(evidence: Evidence, t0: float, t1: float) -> list[Record]:
+    made = questions(evidence, evidence.streams[0].sha256)
+    records = [
+        Record(
+            t0=question.events[0].t0,
+            t1=question.events[0].t1,
+            kind=_kind_at(evidence, question.events[0].t0, question.events[0].t1),
+            content=question.events[0].quote or "",
+            values=(
+                ("question", question.question),
+                ("answer", question.answer),
+                ("difficulty", question.difficulty),
+            ),
+        )
+        for question in made
+        if all(t0 <= event.t0 and event.t1 <= t1 for event in question.events)
+    ]
+    return numbered(records)
+
+
+def _kind_at(evidence: Evidence, t0: float, t1: float) -> str:
+    return next((anchor.kind for anchor in evidence.anchors if (anchor.t0, anchor.t1) == (t0, t1)), "")
+
+
+def _record(anchor: FactualAnchor) -> Record:
+    return Record(
+        t0=anchor.t0,
+        t1=anchor.t1,
+        kind=anchor.kind,
+        content=anchor.content,
+        value=anchor.value,
+        box=anchor.box,
+        point=anchor.point,
+    )
+
+
+def numbered(records: Sequence[Record]) -> list[Record]:
+    """Each fact once, in the order of time, with its number in it."""
+    ordered = sorted(dict.fromkeys(records), key=lambda record: (record.t0, record.t1))
+    return [replace(record, index=index) for index, record in enumerate(ordered)]
+
+
+PROVIDERS = (
+    Provider(
+        "line subtitle caption transcript speech utterance sentence dialogue narration quote cue",
+        _of(AnchorKind.SUBTITLE),
+    ),
+    Provider("line text ocr board word screen note", _of(AnchorKind.SCREEN_TEXT)),
+    Provider("question qa quiz query answer exercise", _questions),
+    Provider("shot scene clip chapter section segment part", _of(AnchorKind.SHOT)),
+    Provider("cut transition boundary scene change", _of(AnchorKind.CUT, AnchorKind.DISSOLVE)),
+    Provider(
+        "action event step manipulation motion movement activity grasp gripper robot fault phase",
+        _of(
+            AnchorKind.GRIPPER_CLOSE,
+            AnchorKind.GRIPPER_OPEN,
+            AnchorKind.CONTACT,
+            AnchorKind.MOTION,
+            AnchorKind.STALL,
+            AnchorKind.OSCILLATION,
+            AnchorKind.REVERSAL,
+            AnchorKind.JOINT_STALL,
+            AnchorKind.JOINT_REVERSAL,
+            AnchorKind.CAMERA,
+        ),
+    ),
+    Provider(
+        "action step interaction click tap type input event gui trajectory operation",
+        _of(
+            AnchorKind.CLICK,
+            AnchorKind.DOUBLE_CLICK,
+            AnchorKind.RIGHT_CLICK,
+            AnchorKind.DRAG,
+            AnchorKind.WHEEL,
+            AnchorKind.TYPING,
+            AnchorKind.HOTKEY,
+            AnchorKind.TAP,
+            AnchorKind.SWIPE,
+            AnchorKind.SCROLL,
+        ),
+    ),
+    Provider("screen page state view slide", _of(AnchorKind.SCREEN)),
+    Provider("element widget button control region grounding target", _of(AnchorKind.ELEMENT)),
+    Provider("edit region change difference", _of(AnchorKind.EDIT_REGION)),
+    Provider("prompt instruction task goal", _of(AnchorKind.GIVEN_TEXT)),
+)
+"""In the order in which they are preferred where nothing else decides."""
