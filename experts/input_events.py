@@ -41,13 +41,15 @@ class InputEvents(Expert):
     Double clicks: two presses within 0.5 s and 0.01 of the frame. Wheel turns belong together up to 2.5 s apart, also
     when they turn back; keys up to 3 s apart. Backspace takes back the character before it. The direction of a wheel
     is that in which the view moves over the page (`down` shows what lies below). Elements come from the accessibility
-    tree: the one recorded as clicked at that moment, else the smallest named one of the latest tree before the event;
-    it must contain the pointer. Once the pointer has been beyond the screen none is given: the display scaling has
-    changed since, and boxes no longer fit.
+    tree: the one recorded as clicked at that moment, else the smallest named one of the latest tree before the event,
+    else one recorded as clicked that has a box and no name; it must contain the pointer. Once the pointer has been
+    beyond the screen none is given: the display scaling has changed since, and boxes no longer fit. A wheel turn of
+    which no place is known (recorded steps say `scroll down`) tells nothing of that: where a log has places, a move or
+    a press tells it.
     """
 
     name = "input_events"
-    version = "1"
+    version = "2"
     reads = frozenset({TrackKind.EVENTS})
     rate = 0.0
 
@@ -125,8 +127,8 @@ class _InputObserver(Observer):
             element = self.elements.at(gesture.t0, point)
             if element is not None:
                 content, box = element.name.strip(), element.box
-                # A tree taken earlier may have aged.
-                confidence = 0.95 if element.clicked else 0.7
+                # A tree taken earlier may have aged, and a box without a name may hold more than what was meant.
+                confidence = 0.95 if element.clicked and content else 0.7
         return self.expert.anchor(
             self.segment,
             gesture.kind,
@@ -146,7 +148,7 @@ class _Elements:
 
     def __init__(self, elements: Sequence[UIElement], events: Sequence[InputEvent]) -> None:
         # A pointer beyond the screen: its scaling has changed, and boxes no longer lie where the elements are.
-        beyond = (e.time for e in events if e.action in ("move", "button", "wheel") and _point(_place(e)) is None)
+        beyond = (e.time for e in events if e.action in ("move", "button") and _point(_place(e)) is None)
         self.trusted_until = min(beyond, default=float("inf"))
         self.clicked = sorted((e for e in elements if e.clicked), key=lambda e: e.time)
         self.trees: dict[float, list[UIElement]] = {}
@@ -159,19 +161,24 @@ class _Elements:
         """The element a press at `time` met; None rather than a doubtful one."""
         if point is None or time >= self.trusted_until:
             return None
-        near = [e for e in self.clicked if abs(e.time - time) <= _CLICKED_WITHIN and _meaningful(e, point)]
-        if near:
-            return min(near, key=lambda e: (abs(e.time - time), e.depth, e.name))
+        near = [e for e in self.clicked if abs(e.time - time) <= _CLICKED_WITHIN and _fits(e, point)]
+        near.sort(key=lambda e: (not e.name.strip(), abs(e.time - time), e.depth, e.name))
+        if near and near[0].name.strip():
+            return near[0]
+        return self._in_tree(time, point) or (near[0] if near else None)
+
+    def _in_tree(self, time: float, point: Point) -> UIElement | None:
+        """The smallest named element under the pointer, in the latest tree taken by then."""
         place = bisect_right(self.times, time) - 1
         if place < 0:
             return None
-        found = [e for e in self.trees[self.times[place]] if _meaningful(e, point)]
+        found = [e for e in self.trees[self.times[place]] if e.name.strip() and _fits(e, point)]
         return min(found, key=lambda e: (e.box.area if e.box else 1.0, -e.depth, e.name), default=None)
 
 
-def _meaningful(element: UIElement, point: Point) -> bool:
+def _fits(element: UIElement, point: Point) -> bool:
     box: Box | None = element.box
-    return bool(element.name.strip()) and box is not None and box.contains(point) and 0 < box.area < _LARGEST_ELEMENT
+    return box is not None and box.contains(point) and 0 < box.area < _LARGEST_ELEMENT
 
 
 def merge(events: Sequence[InputEvent]) -> list[Gesture]:

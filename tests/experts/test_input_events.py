@@ -138,6 +138,20 @@ def test_no_box_rather_than_a_wrong_one() -> None:
     assert (rescaled.content, rescaled.box) == ("", None)
 
 
+def test_a_clicked_box_without_a_name_is_the_last_resort() -> None:
+    clicked = UIElement(3.0, "", "", Box(x0=0.4, y0=0.4, x1=0.6, y1=0.6), depth=0, clicked=True)
+    [alone] = did(click(3.0), elements=(clicked,))
+    assert (alone.content, alone.box, alone.confidence) == ("", clicked.box, 0.7)
+    [named] = did(click(3.0), elements=(clicked, SAVE))
+    assert (named.content, named.box) == ("Save", SAVE.box)
+
+
+def test_a_scroll_without_a_place_leaves_the_boxes_trusted() -> None:
+    turned, found = did(InputEvent(1.0, "wheel", dy=-1), click(3.0), elements=(SAVE,))
+    assert (turned.content, turned.point) == ("down", None)
+    assert found.content == "Save"
+
+
 def test_windows_last_until_the_next() -> None:
     for segments in (300.0, 10.0):
         found = did(windows=(Window(-1.0, "Desktop"), Window(4.0, "Editor")), segments=segments)
