@@ -18,6 +18,7 @@ SOURCES = Roster(
         "rlds": "sources.rlds:RldsSource",
         "robomimic": "sources.robomimic:RobomimicSource",
         "image_edits": "sources.image_edits:ImageEditSource",
+        "gui_episodes": "sources.gui_episodes:GuiEpisodeSource",
         "drawings": "sources.drawings:DrawingsSource",
         "video": "sources.video:VideoSource",
         "images": "sources.images:ImageSource",
