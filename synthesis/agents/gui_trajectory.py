@@ -53,7 +53,7 @@ class GuiTrajectoryAgent(Agent):
     """Orders fragments, tells the steps of each, and pairs each step with the last distinct frame before it."""
 
     task_type = "gui_trajectory"
-    version = "1"
+    version = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.GUI, Domain.EDUCATION})
     output = GuiTrajectory
     recognition: ClassVar[Recognition] = Recognition(

@@ -173,7 +173,7 @@ def change(output: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("steps.0.action.type", "double_click"),
         ("steps.2.index", 1),
         ("steps.0.source", "another"),
-        ("steps.0.reason", 'Clicking "Open" changes the screen.'),
+        ("steps.0.reason", 'After clicking "Open", the screen has changed.'),
         ("omitted.0.time", 30.0),
         ("omitted.2.reason", 'The keys "ctrl+c" end the recording.'),
         ("source_order", ["another"]),

@@ -219,7 +219,7 @@ def _mark_step(
     observed = screen.t0 if observed is None else observed
     point = placed(timeline, mark.point, thousandths)
     end_point = placed(timeline, mark.end_point, thousandths)
-    shown = following.t0 if following is not None else mark.t1
+    shown = following.t0 if following is not None else None
     if mark.kind == AnchorKind.SWIPE:
         scroll = next(
             (s for s in timeline.of(AnchorKind.SCROLL) if following is not None and abs(s.t1 - following.t0) < 0.01),
@@ -542,36 +542,40 @@ def _shown_at(timeline: Timeline, time: float) -> list[FactualAnchor]:
     return list(screen.lines) if screen is not None else []
 
 
-_VERBS = {
-    ActionType.TAP: ("Tapping", "The tap"),
-    ActionType.CLICK: ("Clicking", "The click"),
-    ActionType.DOUBLE_CLICK: ("Double-clicking", "The double click"),
-    ActionType.RIGHT_CLICK: ("Right-clicking", "The right click"),
-    ActionType.DRAG: ("Dragging", "The drag"),
-    ActionType.SWIPE: ("Swiping", "The swipe"),
-    ActionType.SCROLL: ("Scrolling", "Scrolling"),
-    ActionType.HOTKEY: ("Pressing", "The keys"),
+_DOING = {
+    ActionType.TAP: ("tapping", "the tap"),
+    ActionType.CLICK: ("clicking", "the click"),
+    ActionType.DOUBLE_CLICK: ("double-clicking", "the double click"),
+    ActionType.RIGHT_CLICK: ("right-clicking", "the right click"),
+    ActionType.DRAG: ("dragging", "the drag"),
+    ActionType.SWIPE: ("swiping", "the swipe"),
+    ActionType.SCROLL: ("scrolling", "scrolling"),
+    ActionType.HOTKEY: ("pressing", "the keys"),
 }
+"""Each action as a word that takes what it was done to, and by itself."""
 
 
 def _reason(
-    timeline: Timeline, kind: ActionType, target: Target | None, action: Action, observed: float, shown: float
+    timeline: Timeline, kind: ActionType, target: Target | None, action: Action, observed: float, shown: float | None
 ) -> str:
-    before = timeline.lines_at(observed)
-    after = _shown_at(timeline, shown)
-    name = target.text if target is not None and target.text else ""
-    found = headline(after, before, name)
-    if kind is ActionType.NAVIGATE:
-        return (
-            f"The screen goes over to one that shows {quoted(found.content)}." if found else "Another screen appears."
-        )
+    """What is seen after an action, `shown` being when (None: no other screen is). That the one
+    brought about the other is not seen, and not said."""
     if kind is ActionType.TYPE:
         return f"The text {quoted(action.text or '')} is entered."
-    doing, what = _VERBS[kind]
+    name = target.text if target is not None and target.text else ""
+    doing, what = _DOING.get(kind, ("", ""))
     if name and '"' not in name:
         what = f"{doing} {quoted(name)}"
     elif kind is ActionType.HOTKEY:
         what = f"{doing} {quoted(action.text or '')}"
     elif kind in (ActionType.SCROLL, ActionType.SWIPE) and action.direction:
         what = f"{doing} {action.direction}"
-    return f"{what} brings up {quoted(found.content)}." if found else f"{what} changes the screen."
+    if shown is None:
+        return f"No other screen follows {what}."
+    found = headline(_shown_at(timeline, shown), timeline.lines_at(observed), name)
+    if kind is ActionType.NAVIGATE:
+        return (
+            f"The screen goes over to one that shows {quoted(found.content)}." if found else "Another screen appears."
+        )
+    seen = f"{quoted(found.content)} is on the screen" if found else "the screen has changed"
+    return f"After {what}, {seen}."
