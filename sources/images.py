@@ -190,25 +190,7 @@ class ImageSource:
         )
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
-        headers, notes = [], [f"nominal time: {SECONDS:g} s for each picture"]
-        for number, part in enumerate(parts, 1):
-            try:
-                headers.append(examine(part.uri, max_pixels))
-            except InputError as error:
-                if len(parts) == 1:
-                    raise
-                notes.append(f"picture {number} left out ({basename(part.uri)}): {error.problem.cause}")
-        if not headers:
-            raise InputError(candidate.uri, "none of its pictures can be read", "Copy them again")
-        track = Track(
-            kind=TrackKind.IMAGES,
-            name="pictures",
-            codec=headers[0].codec,
-            width=max(header.width for header in headers),
-            height=max(header.height for header in headers),
-            rate=1 / SECONDS,
-            items=len(headers),
-        )
+        track, notes = describe_pictures(candidate.uri, [part.uri for part in parts], max_pixels)
         return Stream(
             sha256=stream_sha256(parts, candidate.selector),
             uri=candidate.uri,
@@ -222,12 +204,45 @@ class ImageSource:
         )
 
     def open(self, stream: Stream) -> Recording:
-        # The notes are what keeps the verdict of probe: numbers, because files may have been renamed since.
-        left_out = {int(found[1]) for note in stream.notes if (found := _LEFT_OUT.match(note))}
-        pictures = [(index * SECONDS, part.uri) for index, part in enumerate(stream.parts) if index + 1 not in left_out]
-        # None is larger than what probe saw: a file that changed since is refused.
-        width, height = stream.tracks[0].width, stream.tracks[0].height
-        return PictureRecording(pictures, max_pixels=width * height if width and height else None)
+        return open_pictures(stream, [part.uri for part in stream.parts])
 
 
 _LEFT_OUT = re.compile(r"picture ([0-9]+) left out ")
+
+
+def describe_pictures(uri: str, pictures: Sequence[str], max_pixels: int) -> tuple[Track, list[str]]:
+    """The track of pictures that are shown one after another, and notes on those that cannot be read.
+
+    Raises:
+        schemas.errors.InputError: none of them can be read.
+    """
+    headers, notes = [], [f"nominal time: {SECONDS:g} s for each picture"]
+    for number, picture in enumerate(pictures, 1):
+        try:
+            headers.append(examine(picture, max_pixels))
+        except InputError as error:
+            if len(pictures) == 1:
+                raise
+            notes.append(f"picture {number} left out ({basename(picture)}): {error.problem.cause}")
+    if not headers:
+        raise InputError(uri, "none of its pictures can be read", "Copy them again")
+    track = Track(
+        kind=TrackKind.IMAGES,
+        name="pictures",
+        codec=headers[0].codec,
+        width=max(header.width for header in headers),
+        height=max(header.height for header in headers),
+        rate=1 / SECONDS,
+        items=len(headers),
+    )
+    return track, notes
+
+
+def open_pictures(stream: Stream, pictures: Sequence[str], texts: Sequence[str] = ()) -> PictureRecording:
+    """Those of the pictures that :func:`describe_pictures` kept, each shown for its nominal time."""
+    # The notes are what keeps its verdict: numbers, because files may have been renamed since.
+    left_out = {int(found[1]) for note in stream.notes if (found := _LEFT_OUT.match(note))}
+    kept = [(index * SECONDS, picture) for index, picture in enumerate(pictures) if index + 1 not in left_out]
+    # None is larger than what probe saw: a file that changed since is refused.
+    width, height = stream.tracks[0].width, stream.tracks[0].height
+    return PictureRecording(kept, texts, max_pixels=width * height if width and height else None)

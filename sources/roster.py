@@ -17,6 +17,7 @@ SOURCES = Roster(
         "lerobot": "sources.lerobot:LeRobotSource",
         "rlds": "sources.rlds:RldsSource",
         "robomimic": "sources.robomimic:RobomimicSource",
+        "webdataset": "sources.webdataset:WebDatasetSource",
         "image_edits": "sources.image_edits:ImageEditSource",
         "gui_episodes": "sources.gui_episodes:GuiEpisodeSource",
         "drawings": "sources.drawings:DrawingsSource",
