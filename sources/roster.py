@@ -20,6 +20,7 @@ SOURCES = Roster(
         "webdataset": "sources.webdataset:WebDatasetSource",
         "image_edits": "sources.image_edits:ImageEditSource",
         "gui_episodes": "sources.gui_episodes:GuiEpisodeSource",
+        "miniwob": "sources.miniwob:MiniWobSource",
         "drawings": "sources.drawings:DrawingsSource",
         "video": "sources.video:VideoSource",
         "images": "sources.images:ImageSource",

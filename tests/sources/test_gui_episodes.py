@@ -27,15 +27,15 @@ from sources.gui_episodes_pyautogui import parse
 from sources.identity import hash_parts
 
 SOURCE = GuiEpisodeSource()
-ROOT = "/set"
+ROOT = "/gui_episodes"
 
 
 @pytest.fixture
 def fs() -> Iterator[AbstractFileSystem]:
     memory = fsspec.filesystem("memory")
-    memory.store.clear()
+    memory.makedirs(ROOT)
     yield memory
-    memory.store.clear()
+    memory.rm(ROOT, recursive=True)
 
 
 def screenshot(shade: int, size: tuple[int, int] = (100, 200)) -> bytes:
