@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks.words import count as count
+
+_HASH = re.compile(r"[0-9a-f]{32,}")
 
 
 def plain(value: object, width: int | None = None) -> str:
@@ -22,6 +25,12 @@ def plain(value: object, width: int | None = None) -> str:
         head = (width - 1) // 2
         text = f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
     return text
+
+
+def shortened(value: object, width: int) -> str:
+    """Text that fits into a width; of a hash, which nobody reads, only its beginning."""
+    text = " ".join(str(value).split())
+    return f"{text[:8]}…" if _HASH.fullmatch(text) else plain(text, width)
 
 
 def seconds(value: float) -> str:

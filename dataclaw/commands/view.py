@@ -32,7 +32,7 @@ def view(
     """
     from dataclaw.opened import open_snapshot
     from dataclaw.progress import counting
-    from dataclaw.text import count, plain, print_json
+    from dataclaw.text import count, print_json
     from dataclaw.viewer.gallery import write_gallery
     from schemas.errors import UsageError
 
@@ -49,7 +49,7 @@ def view(
     if json_:
         print_json({"index": str(index), "snapshot": manifest.number, "rows": shown})
     else:
-        print(f"{count(shown, 'row')} of snapshot {manifest.number}: {plain(index)}")
+        print(f"{count(shown, 'row')} of snapshot {manifest.number}: {index.resolve().as_uri()}")
 
 
 def _outcomes(corpus: Corpus, catalog: str | None) -> dict[str, int] | None:

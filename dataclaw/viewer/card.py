@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dataclaw.text import shortened
 from dataclaw.viewer.images import ImageFolder
 from dataclaw.viewer.outputs import Figure, Frames, Marks, Rendered, pretty, rendered
 from dataclaw.viewer.timeline import Timeline, span, timeline
@@ -86,15 +87,10 @@ def _verdicts(triplet: Triplet) -> tuple[Verdict, ...]:
     """Unsupported claims first: they are what a reader looks for."""
     words = {
         anchor.id: f"{anchor.kind} {span(anchor.t0, anchor.t1)}"
-        + (f" “{_short(anchor.content)}”" if anchor.content else "")
+        + (f" “{shortened(anchor.content, 80)}”" if anchor.content else "")
         for anchor in triplet.anchors
     }
     ordered = sorted(triplet.score.supports, key=lambda support: support.supported)
     return tuple(
         Verdict(support, tuple(words.get(id, id) for id in support.anchors[:6])) for support in ordered[:MAX_CLAIMS]
     )
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dataclaw.text import plain, seconds
+from dataclaw.text import count, seconds, shortened
 from dataclaw.viewer.card import Card, card
 from dataclaw.viewer.images import ImageFolder
 from dataclaw.viewer.timeline import clock, span
@@ -27,6 +27,12 @@ CARDS_PER_PAGE = 24
 _BATCH = 8
 _BINS = 20
 _HERE = Path(__file__).parent
+_REWARD_PARTS = {
+    "format": "1 when the output is valid under its schema, otherwise 0",
+    "anchor": "the share of its claims that measurements support",
+    "efficiency": "1 while its words are few for the evidence it uses, less the more it says around it",
+}
+"""What each part of the reward tells; docs/verification.md has the formulas."""
 
 
 @dataclass
@@ -88,7 +94,8 @@ def write_gallery(
     for page in range(1, pages + 1):
         cards = _cards(rows, images, first=(page - 1) * per_page, count=min(per_page, shown - (page - 1) * per_page))
         stream = template.stream(
-            name=corpus.name,
+            name="/".join(corpus.location.root.split("/")[-2:]),
+            uri=corpus.uri,
             manifest=manifest,
             overview=overview,
             cards=cards,
@@ -123,10 +130,12 @@ def environment() -> Environment:
         "clock": clock,
         "span": span,
         "seconds": seconds,
-        "shortened": lambda text: plain(text, 24),
+        "shortened": lambda text: shortened(text, 24),
+        "counted": count,
         "words": lambda name: str(name).replace("_", " "),
     }
     env.globals |= {
+        "reward_parts": _REWARD_PARTS,
         "style": Markup(style),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

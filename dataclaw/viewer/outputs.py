@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from schemas.stream import Stream
 
 _SAME = 1e-3
 """Seconds within which a frame is the frame an output names."""
+_ONLY_A_TIME = re.compile(r"At [\d.]+ s\.?")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def _tutorial(output: Tutorial, frames: Frames) -> Rendered:
     blocks: list[dict[str, Any]] = []
     for block in output.blocks:
         if isinstance(block, FrameBlock):
-            figure = frames.figure(None, block.time, caption=block.caption)
+            # The time stands under every frame anyway.
+            caption = "" if _ONLY_A_TIME.fullmatch(block.caption) else block.caption
+            figure = frames.figure(None, block.time, caption=caption)
             # Frames that follow one another stand side by side.
             if blocks and "figures" in blocks[-1]:
                 blocks[-1]["figures"].append(figure)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from dataclaw.text import shortened
 from schemas.anchor import FactualAnchor
 from schemas.stream import Stream
 
@@ -92,7 +93,7 @@ def _lane(kind: str, anchors: list[FactualAnchor], end: float) -> Lane:
 def _bar(anchor: FactualAnchor, end: float) -> Bar:
     words = [f"{anchor.kind}, {span(anchor.t0, anchor.t1)}"]
     if anchor.content:
-        words.append(anchor.content if len(anchor.content) <= 300 else anchor.content[:299] + "…")
+        words.append(shortened(anchor.content, 300))
     if anchor.value is not None:
         words.append(f"value {anchor.value:.4g}")
     words.append(f"{anchor.expert} {anchor.version}, confidence {anchor.confidence:.2f}")

@@ -38,6 +38,7 @@ from storage.corpus import DATA, Corpus
 from storage.shards import write_shard
 
 HOSTILE = '<script>alert("x")</script> </style><img src=x onerror=alert(1)> {{ 7 * 7 }} \x1b[31mred\u202eleft'
+SCREEN_HASH = "0123456789abcdef" * 8
 OUTPUTS = {
     "tutorial": Tutorial,
     "temporal_qa": TemporalQA,
@@ -174,7 +175,7 @@ def tutorial() -> Triplet:
         t0, t1 = 4.0 + 8 * i, 9.0 + 8 * i
         quote = {"t0": t0, "t1": t1, "text": text}
         blocks.append({"type": "text", "t0": t0, "t1": t1, "text": f'The teacher says "{text}"', "quotes": [quote]})
-        blocks.append({"type": "frame", "time": t0 + 2, "caption": "the board"})
+        blocks.append({"type": "frame", "time": t0 + 2, "caption": "the board" if i else f"At {t0 + 2:.1f} s"})
     return triplet(
         "tutorial",
         "This is a worked-solution teaching video. Please construct tutoring data from it.",
@@ -300,6 +301,13 @@ def gui_trajectory() -> Triplet:
                         "before": "Result 7",
                         "before_time": 16.0,
                         "after": "Result 7",
+                        "after_time": 0.5,
+                    },
+                    {
+                        "basis": "screen",
+                        "before": SCREEN_HASH,
+                        "before_time": 23.0,
+                        "after": SCREEN_HASH,
                         "after_time": 0.5,
                     },
                 ],

@@ -104,6 +104,33 @@ def test_pictures_lie_beside_the_page_under_names_no_input_can_choose(page: Page
     assert len(list((index.parent / "images").iterdir())) == len(sources)
 
 
+def test_the_hash_of_a_screen_is_shown_by_its_beginning_and_kept_whole_beside_it(page: Page) -> None:
+    whole = "0123456789abcdef" * 8
+    assert "01234567…" in page.text
+    assert [code for code in page.named("code") if code.get("title") == whole]
+    assert not [text for text in page.text if whole in text and not text.lstrip().startswith("{")]
+
+
+def test_a_frame_tells_its_time_once(page: Page) -> None:
+    assert not [text for text in page.text if "At 6.0 s" in text and not text.lstrip().startswith("{")]
+    assert "6.0 s" in page.text
+
+
+def test_the_page_is_named_after_the_place_of_the_corpus_and_explains_the_reward(
+    page: Page, gallery_corpus: Path
+) -> None:
+    assert f"{gallery_corpus.parent.name}/{gallery_corpus.name}" in page.text
+    text = " ".join(" ".join(page.text).split())
+    assert "the share of its claims that measurements support" in text
+    titles = [part["title"] or "" for part in page.named("span") if part.get("class") == "part"]
+    assert {title.partition(":")[0] for title in titles} == {"format", "anchor", "efficiency"}
+
+
+def test_the_command_names_the_page_as_a_link(gallery_corpus: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["view", str(gallery_corpus), "--out", str(tmp_path / "a b")])
+    assert done.stdout.strip().endswith((tmp_path / "a b" / "index.html").as_uri())
+
+
 def test_hostile_text_is_only_text(page: Page, index: Path) -> None:
     raw = index.read_text(encoding="utf-8")
     assert page.named("script") == [{}]
