@@ -1,128 +1,234 @@
-"""Rules that turn an intent and what is known of the input into task specs: the embedded resolver.
+"""From an intent and what is known of the input to task specs: the embedded resolver.
 
-Words that name a form of data decide; where none does, the domain of the input suggests, and confidence stays low, so
-that the ambiguity is kept and seen.
+Words that name a form of data decide. Where none does, meaning decides if one form is clearly the nearest; otherwise
+the domain of the input suggests, and confidence stays low, so that the ambiguity is kept and seen. What was not
+understood, contradicts itself or cannot be had of the input is said, never guessed.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 
+from schemas.constraints import Constraints
 from schemas.errors import UnsuitedError
 from schemas.stream import Domain, Stream
 from schemas.task_spec import Intent, TaskSpec
-from synthesis.agents.roster import TASKS, agent_class
-from synthesis.base import Recognition
+from synthesis.intent.constraints import ClashError, fitted, read_wishes
+from synthesis.intent.forms import Form, forms
+from synthesis.intent.model import IntentModel, ModelReading, ask_model
+from synthesis.intent.naming import Mention, quoted
+from synthesis.intent.reading import Reading, read
+from synthesis.intent.senses import missing_sense
 
 BUILD_FROM = 0.5
 """Readings of at least this confidence are all built."""
 
-_NEGATED = re.compile(
-    r"\b(?:no|not|without|never|don't|do not|except(?: for)?|instead of|rather than)\b(?:(?!\bbut\b)[^,.;:!?])*"
-)
 _NAMED, _NAMED_STEP, _NAMED_MOST = 0.8, 0.05, 0.95
-_HINT_STEP, _VAGUE_MOST = 0.04, 0.49
+_MEANT_MOST, _VAGUE_MOST = 0.79, 0.49
+_NEAR, _CLEARLY = 0.5, 0.08
+"""Meaning decides from this likeness on, and by this lead over the next form."""
+_HINT, _NEARNESS = 0.05, 0.6
 
 
-def resolve(intent: Intent, streams: Sequence[Stream]) -> list[TaskSpec]:
+def resolve(intent: Intent, streams: Sequence[Stream], model: IntentModel | None = None) -> list[TaskSpec]:
     """The plausible readings of an intent for these streams, most confident first, each with its reasons.
 
-    A named form has a confidence of 0.8 or more, one that only the domain suggests stays below 0.5.
+    A named form has a confidence of 0.8 or more, one that is clearly meant 0.5 or more, what is only suggested less.
+
+    Args:
+        intent: what the user asks.
+        streams: the input, of one domain; may be empty.
+        model: a language model that reads any language; where it fails, the rules do it, with a warning.
 
     Raises:
-        UnsuitedError: what the intent names cannot be made of this input; says what could be.
+        UnsuitedError: it was not understood, contradicts itself, or cannot be made of this input; says what could be.
     """
-    domain = streams[0].domain if streams else intent.domain
-    sentence = intent.text.lower().replace("’", "'")
-    asked, refused = _NEGATED.sub(" ", sentence), " ".join(_NEGATED.findall(sentence))
-    readings: list[TaskSpec] = []
-    misfits: list[str] = []
-    for task_type in TASKS.names:
-        rule = _rule(task_type)
-        named = _found(rule.names, asked)
-        prior = rule.prior.get(domain, 0.0) if domain is not None else max(rule.prior.values(), default=0.0)
-        if _found(rule.names, refused) or (not named and not prior):
-            continue
-        misfit = _misfit(task_type, rule, domain, streams)
-        if misfit is None:
-            readings.append(_spec(intent, task_type, rule, named, _found(rule.hints, asked), prior, domain, asked))
-        elif named:
-            misfits.append(f"{_quoted(named)} asks for {task_type}, but {misfit}")
-    readings.sort(key=lambda spec: -spec.confidence)
-    if not any(spec.confidence >= BUILD_FROM for spec in readings) and (misfits or not readings):
-        raise UnsuitedError(
-            streams[0].uri if streams else intent.text,
-            "; ".join(misfits) or f"nothing that {intent.text!r} asks for can be made of it",
-            _offer(domain, streams),
-        )
-    return readings
+    request = _Request(intent, streams)
+    if model is not None:
+        try:
+            answer = ask_model(model, intent, request.fitting)
+            return request.of_model(answer)
+        except Exception as error:  # whatever a model or its server does, the build goes on without it
+            warnings.warn(f"The language model did not resolve {intent.text!r} ({error}): rules did", stacklevel=2)
+    return request.of_rules()
 
 
 def choose(readings: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """Which readings are built: all that the intent names, otherwise the best one. The others stay on record."""
+    """Which readings are built: all that the intent names or clearly means, otherwise the best one. The others stay on
+    record."""
     return [spec for spec in readings if spec.confidence >= BUILD_FROM] or list(readings[:1])
 
 
-def _rule(task_type: str) -> Recognition:
-    return agent_class(task_type).recognition
+class _Request:
+    """An intent beside its input."""
+
+    def __init__(self, intent: Intent, streams: Sequence[Stream]) -> None:
+        self.intent, self.streams = intent, streams
+        self.domain: Domain | None = streams[0].domain if streams else intent.domain
+        self.misfits = {form.task_type: form.misfit(self.domain, streams) for form in forms()}
+        self.fitting = [form for form in forms() if self.misfits[form.task_type] is None]
+
+    def of_rules(self) -> list[TaskSpec]:
+        try:
+            reading = read(self.intent.text, forms())
+            self._expect_understood(reading)
+            constraints, notes = self._constraints(reading)
+            named, others, unmet = self._named(reading)
+        except ClashError as clash:
+            raise self.unsuited(str(clash)) from clash
+        refused = {name for mention in reading.refused for name in mention.task_types} - set(named)
+        open_forms = [form for form in self.fitting if form.task_type not in refused]
+        if unmet and not named:
+            raise self.unsuited("; ".join(unmet))
+        confidence = self._named_confidence(reading, named) | self._meant_confidence(reading, open_forms, named)
+        specs = [
+            self._spec(
+                form,
+                confidence[form.task_type],
+                [
+                    *([f"{quoted(named[form.task_type])} names it"] if form.task_type in named else []),
+                    *self._because(reading, form, named, others),
+                    *unmet,
+                    *reading.notes,
+                    *notes,
+                ],
+                constraints,
+                bool(reading.joins[form.task_type]),
+            )
+            for form in open_forms
+            if form.task_type in confidence
+        ]
+        if not specs:
+            raise self.unsuited(f"nothing that {self.intent.text!r} asks for can be made of it")
+        return sorted(specs, key=lambda spec: -spec.confidence)
+
+    def of_model(self, answer: ModelReading) -> list[TaskSpec]:
+        """The readings of a language model, as far as they fit the input."""
+        by_name = {form.task_type: form for form in self.fitting}
+        specs = [
+            self._spec(by_name[one.task_type], one.confidence, list(one.because), answer.constraints, one.joins_streams)
+            for one in answer.readings
+            if one.task_type in by_name
+        ]
+        if not specs:
+            raise ValueError("it named no form that the input can give")
+        return sorted(specs, key=lambda spec: -spec.confidence)
+
+    def unsuited(self, cause: str) -> UnsuitedError:
+        """An error that says what is possible with this input."""
+        where = self.streams[0].uri if self.streams else self.intent.text
+        names = ", ".join(form.task_type for form in self.fitting)
+        return UnsuitedError(where, cause, f"Possible here: {names}." if names else "No task type works on such input.")
+
+    def _expect_understood(self, reading: Reading) -> None:
+        where = self.streams[0].uri if self.streams else self.intent.text
+        said = f"the intent {self.intent.text!r} was not understood"
+        examples = [form.rule.examples[0] for form in self._by_prior() if form.rule.examples][:3]
+        such = " or ".join(f'"{example}"' for example in examples) or "name a form of data"
+        if reading.foreign is not None:
+            cause = f"{said}: it reads as {reading.foreign}, and without a language model only English is understood"
+            raise UnsuitedError(where, cause, f"Say it in English, such as {such}.")
+        if reading.refused and not reading.understood:
+            raise ClashError(f"{self.intent.text!r} only says what is not wanted")
+        if not reading.understood:
+            raise UnsuitedError(where, said, f"Say what data you want, such as {such}.")
+
+    def _by_prior(self) -> list[Form]:
+        return sorted(self.fitting, key=lambda form: -form.prior(self.domain))
+
+    def _constraints(self, reading: Reading) -> tuple[Constraints, tuple[str, ...]]:
+        missing = missing_sense(reading.wording.asked, self.streams)
+        if missing is not None:
+            raise ClashError(missing)
+        lengths = {stream.duration for stream in self.streams}
+        wishes = read_wishes(reading.sentence, lengths.pop() if len(lengths) == 1 else None, _nouns())
+        return wishes.constraints, wishes.notes
+
+    def _named(self, reading: Reading) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
+        """Words that name each form; words that might have named it; what is named and cannot be had."""
+        refused = {name for mention in reading.refused for name in mention.task_types}
+        sure = {m.task_types[0] for m in reading.asked if len(m.task_types) == 1} - refused
+        named: dict[str, list[str]] = {}
+        others: dict[str, list[str]] = {}
+        unmet: list[str] = []
+        for mention in reading.asked:
+            left = [name for name in mention.task_types if name not in refused]
+            if not left:
+                raise ClashError(self._asked_and_refused(mention, reading))
+            fitting = [name for name in left if self.misfits[name] is None]
+            if not fitting:
+                unmet.append(f'"{mention.words}" asks for {left[0]}, but {self.misfits[left[0]]}')
+                continue
+            winner = max(fitting, key=lambda name: (name in sure, self._fit(reading, name)))
+            named.setdefault(winner, []).append(mention.words)
+            for name in fitting:
+                if name != winner:
+                    others.setdefault(name, []).append(mention.words)
+        return {name: list(dict.fromkeys(words)) for name, words in named.items()}, others, list(dict.fromkeys(unmet))
+
+    def _asked_and_refused(self, mention: Mention, reading: Reading) -> str:
+        against = [one.words for one in reading.refused if set(one.task_types) & set(mention.task_types)]
+        return f'"{mention.words}" is asked for and refused ({quoted(dict.fromkeys(against))})'
+
+    def _fit(self, reading: Reading, task_type: str) -> float:
+        """How well a form suits sentence and domain where no word decides."""
+        form = next(form for form in forms() if form.task_type == task_type)
+        hints = len(reading.hints[task_type])
+        return _NEARNESS * reading.nearness[task_type] + form.prior(self.domain) + _HINT * hints
+
+    def _named_confidence(self, reading: Reading, named: dict[str, list[str]]) -> dict[str, float]:
+        return {
+            name: min(
+                _NAMED_MOST, _NAMED + _NAMED_STEP * (len(words) - 1) + min(0.04, _HINT * len(reading.hints[name]) / 5)
+            )
+            for name, words in named.items()
+        }
+
+    def _meant_confidence(self, reading: Reading, open_forms: list[Form], named: Iterable[str]) -> dict[str, float]:
+        """Of the forms that are not named: one that is clearly nearest in meaning is meant, the others are possible."""
+        named = set(named)
+        fits = {form.task_type: self._fit(reading, form.task_type) for form in open_forms}
+        ranked = sorted((name for name in fits if name not in named), key=lambda name: -fits[name])
+        confidence = {name: min(_VAGUE_MOST, max(0.0, fits[name] / 2)) for name in ranked if fits[name] > 0}
+        if ranked and not named and reading.nearness[ranked[0]] >= _NEAR:
+            lead = fits[ranked[0]] - (fits[ranked[1]] if len(ranked) > 1 else 0.0)
+            if lead >= _CLEARLY:
+                confidence[ranked[0]] = min(_MEANT_MOST, BUILD_FROM + lead)
+        return confidence
+
+    def _because(
+        self, reading: Reading, form: Form, named: dict[str, list[str]], others: dict[str, list[str]]
+    ) -> Iterable[str]:
+        name = form.task_type
+        if name in others and name not in named:
+            yield f"{quoted(dict.fromkeys(others[name]))} may mean it too"
+        if reading.hints[name]:
+            yield f"{quoted(reading.hints[name])} goes with it"
+        if name not in named:
+            yield f"its meaning is {reading.nearness[name]:.2f} like the nearest example of it"
+        if self.domain is not None and form.prior(self.domain):
+            yield f"the input is {self.domain}"
+        if reading.joins[name]:
+            yield f"{quoted(reading.joins[name])} asks for one sample from all streams together"
+
+    def _spec(
+        self, form: Form, confidence: float, because: list[str], constraints: Constraints, joins: bool
+    ) -> TaskSpec:
+        kept, unknown = fitted(constraints, form.parts)
+        because += [f"{words} cannot be counted in {form.task_type}: not checked" for words in unknown]
+        bounds = f" Keep to this: {kept}." if str(kept) else ""
+        return TaskSpec(
+            task_type=form.task_type,
+            instruction=f"{form.rule.instruction}{bounds} The user asked: {' '.join(self.intent.text.split())}",
+            intent=self.intent,
+            output_schema=form.schema,
+            confidence=round(confidence, 4),
+            because=tuple(because),
+            constraints=kept,
+            joins_streams=joins,
+        )
 
 
-def _misfit(task_type: str, rule: Recognition, domain: Domain | None, streams: Sequence[Stream]) -> str | None:
-    """Why a task type cannot be made of these streams; None when it can be tried."""
-    if domain is not None and domain not in agent_class(task_type).domains:
-        return f"that is not made of {domain} streams"
-    if streams and rule.needs and not any(stream.has(*rule.needs) for stream in streams):
-        kinds = " or ".join(sorted(rule.needs))
-        return f"the input has no track of {kinds}"
-    return None
-
-
-def _spec(
-    intent: Intent,
-    task_type: str,
-    rule: Recognition,
-    named: Sequence[str],
-    hints: Sequence[str],
-    prior: float,
-    domain: Domain | None,
-    asked: str,
-) -> TaskSpec:
-    because = []
-    if named:
-        because.append(f"{_quoted(named)} names it")
-        confidence = min(_NAMED_MOST, _NAMED + _NAMED_STEP * (len(named) - 1) + _HINT_STEP * len(hints) / 4)
-    else:
-        confidence = min(_VAGUE_MOST, prior + _HINT_STEP * len(hints))
-    if hints:
-        because.append(f"{_quoted(hints)} goes with it")
-    if domain is not None and prior:
-        because.append(f"the input is {domain}")
-    joining = _found(rule.joins, asked)
-    if joining:
-        because.append(f"{_quoted(joining)} asks for one sample from all streams together")
-    return TaskSpec(
-        task_type=task_type,
-        instruction=f"{rule.instruction} The user asked: {' '.join(intent.text.split())}",
-        intent=intent,
-        output_schema=agent_class(task_type).output_schema(),
-        confidence=round(confidence, 4),
-        because=tuple(because),
-        joins_streams=bool(joining),
-    )
-
-
-def _found(patterns: Sequence[str], sentence: str) -> list[str]:
-    """What stands in the sentence of these patterns, each once, in the order of the sentence."""
-    matches = [match for pattern in patterns for match in re.finditer(rf"(?<![\w-])(?:{pattern})(?!\w)", sentence)]
-    return list(dict.fromkeys(match.group().strip() for match in sorted(matches, key=lambda match: match.start())))
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(f'"{word}"' for word in words)
-
-
-def _offer(domain: Domain | None, streams: Sequence[Stream]) -> str:
-    """What can be asked of an input."""
-    names = [name for name in TASKS.names if _misfit(name, _rule(name), domain, streams) is None]
-    return f"Possible here: {', '.join(names)}." if names else "No task type works on such input."
+def _nouns() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(noun for form in forms() for noun in form.parts))
