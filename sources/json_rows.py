@@ -73,8 +73,12 @@ def is_json(fs: AbstractFileSystem, path: str) -> bool:
         return False
 
 
-def rows(uri: str) -> Iterator[Row | InputError]:
+def rows(uri: str, start: int = 0) -> Iterator[Row | InputError]:
     """The records of a file, one at a time. A malformed line is an InputError in its place; the next ones follow.
+
+    Args:
+        uri: a `.jsonl` file, or any other that holds one JSON value.
+        start: the line to begin with; those before it are not parsed.
 
     Raises:
         schemas.errors.InputError: the file cannot be read, or is one JSON value and malformed.
@@ -82,7 +86,7 @@ def rows(uri: str) -> Iterator[Row | InputError]:
     if split_suffix(uri)[1] != ".jsonl":
         yield _parsed(uri, None, _whole(uri))
         return
-    for number, line in enumerate(_lines(uri)):
+    for number, line in enumerate(_lines(uri, start), start):
         if not line.strip():
             continue
         try:
@@ -97,16 +101,12 @@ def row_at(uri: str, number: int) -> Row:
     Raises:
         schemas.errors.InputError: there is no such line, or it is malformed.
     """
-    offsets = _offsets(uri, fingerprint(uri))
-    if not 0 <= number < len(offsets):
+    row = next(rows(uri, number), None)
+    if isinstance(row, InputError):
+        raise row
+    if row is None or row.number != number:
         raise InputError(f"{uri}#{number}", "the file has no such line any more", "Discover it again")
-    try:
-        with open_binary(uri) as file:
-            file.seek(offsets[number])
-            line = file.readline(LARGEST + 1)
-    except OSError as error:
-        raise _unreadable(uri, error) from error
-    return _parsed(f"{uri}#{number}", number, line)
+    return row
 
 
 def _whole(uri: str) -> bytes:
@@ -117,9 +117,13 @@ def _whole(uri: str) -> bytes:
         raise _unreadable(uri, error) from error
 
 
-def _lines(uri: str) -> Iterator[bytes]:
+def _lines(uri: str, start: int) -> Iterator[bytes]:
+    offsets = _offsets(uri, fingerprint(uri)) if start else (0,)
+    if start and start >= len(offsets):
+        return
     try:
         with open_binary(uri) as file:
+            file.seek(offsets[start])
             while line := file.readline(LARGEST + 1):
                 yield line
                 while len(line) > LARGEST and not line.endswith(b"\n"):

@@ -21,6 +21,7 @@ SOURCES = Roster(
         "image_edits": "sources.image_edits:ImageEditSource",
         "gui_episodes": "sources.gui_episodes:GuiEpisodeSource",
         "miniwob": "sources.miniwob:MiniWobSource",
+        "generation_log": "sources.generation_log:GenerationLogSource",
         "drawings": "sources.drawings:DrawingsSource",
         "video": "sources.video:VideoSource",
         "images": "sources.images:ImageSource",
