@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from schemas.outcome import RunReport
 from schemas.recipe import Recipe
 from storage.recipes import load_recipe
+from tasks.admit import admit
 from tasks.discover import discover_streams
 from tasks.plan import plan_work
 from tasks.preflight import preflight
@@ -45,5 +46,6 @@ def build_corpus(recipe: Recipe | str) -> RunReport:
         found = discover_streams(run)
         plan = plan_work(run, found)
         done = tailor(run, found, plan)
+        admit(run, plan, done)
         manifest = publish_snapshot(run)
         return report_run(run, found, plan, done, manifest)

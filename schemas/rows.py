@@ -89,7 +89,7 @@ class Result(Contract):
 class Written(Contract):
     """The end of a unit after its triplet was written to `shard` (path, SHA-256, rows, bytes).
 
-    `domain`, `reward`, `split` and `signature` are the triplet's, so that the catalog can count and compare rows without
+    `domain`, `reward`, `split` and `signature` are the triplet's, so that the catalog can count and compare without
     opening the shard; None without one.
     """
 

@@ -13,18 +13,47 @@ import pyarrow as pa
 
 from schemas.errors import CorpusError
 from schemas.manifest import Manifest, Shard
+from schemas.recipe import Deduplication, Splitting
 from schemas.triplet import TRIPLET_SCHEMA
 from storage import snapshots
 from storage.catalog.catalog import Catalog
-from storage.catalog.records import LiveShard
+from storage.catalog.records import Judged, LiveShard, SignedRow
 from storage.corpus import DATA, Corpus
-from storage.shards import read_shard, write_shard
+from storage.shards import iter_shard, read_shard, with_splits, write_shard
+from storage.signature import COLUMNS, sign
 
 _ATTEMPTS = 20
+_RULES, _SPLIT = Deduplication(), Splitting()
+_SIGNED = 16
+"""Rows read at once to be signed."""
 
 
-def publish_corpus(corpus: Corpus, catalog: Catalog, run_id: str, version: str) -> Manifest | None:
-    """Publishes the live rows as the next snapshot; None when they are those of the latest one.
+def admit_rows(
+    corpus: Corpus, catalog: Catalog, rules: Deduplication = _RULES, split: Splitting = _SPLIT
+) -> list[Judged]:
+    """Decides which of the committed rows the corpus takes, and on which side of the split each is.
+
+    Returns the units that now end otherwise than was recorded: rows refused, and rows taken in again.
+
+    Raises:
+        CorpusError: storage or catalog refuse.
+    """
+    for path in catalog.unsigned_shards():
+        for rows in iter_shard(corpus.location, path, _SIGNED, ["id", "unit", *COLUMNS]):
+            catalog.sign(_signed(rows))
+    return catalog.admit(rules, split)
+
+
+def publish_corpus(
+    corpus: Corpus,
+    catalog: Catalog,
+    run_id: str,
+    version: str,
+    rules: Deduplication = _RULES,
+    split: Splitting = _SPLIT,
+) -> Manifest | None:
+    """Publishes the live rows as the next snapshot; None when they are those of the latest one. Rows that nobody has
+    judged yet are judged first.
 
     Raises:
         CorpusError: storage or catalog refuse, or other processes publish faster than this one can.
@@ -32,6 +61,7 @@ def publish_corpus(corpus: Corpus, catalog: Catalog, run_id: str, version: str) 
     for _ in range(_ATTEMPTS):
         parent = snapshots.latest(corpus)
         last = _catch_up(corpus, catalog)
+        admit_rows(corpus, catalog, rules, split)
         shards = tuple(_compacted(corpus, catalog, live) for live in catalog.live_shards())
         statistics = catalog.statistics()
         if sum(shard.rows for shard in shards) != statistics.rows:
@@ -59,16 +89,25 @@ def publish_corpus(corpus: Corpus, catalog: Catalog, run_id: str, version: str) 
 
 
 def _compacted(corpus: Corpus, catalog: Catalog, live: LiveShard) -> Shard:
-    """The shard without rows that are no longer live. The old file stays: earlier snapshots name it."""
+    """The shard without rows that are not live, and with the splits that they have. The old file stays: earlier
+    snapshots name it, and rows that were kept out may be taken in one day."""
     if live.keep is None:
         return live.shard
     table = read_shard(corpus.location, live.shard.path)
     units = table["unit"].to_pylist()
     first = {unit: index for index, unit in reversed(list(enumerate(units)))}
-    kept = table.take(pa.array(sorted(first[unit] for unit in live.keep)))
+    places = sorted(first[unit] for unit in live.keep)
+    kept = with_splits(table.take(pa.array(places)), [live.keep[units[place]] for place in places])
     shard = write_shard(corpus.location, DATA, kept)
     catalog.replace_shard(live.shard, shard, live.keep)
     return shard
+
+
+def _signed(rows: pa.Table) -> list[SignedRow]:
+    """Rows of before there were signatures and splits."""
+    streams = [tuple(stream["sha256"] for stream in row) for row in rows["streams"].to_pylist()]
+    columns = zip(rows["unit"].to_pylist(), rows["id"].to_pylist(), streams, sign(rows), strict=True)
+    return [SignedRow(unit, triplet, found, signature, None) for unit, triplet, found, signature in columns]
 
 
 def _catch_up(corpus: Corpus, catalog: Catalog) -> int:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import CorpusError
 from schemas.manifest import Shard
-from schemas.triplet import TRIPLET_SCHEMA
+from schemas.triplet import TRIPLET_SCHEMA, Split
 from storage.location import Location
 
 _ROW_GROUP = 16
@@ -55,8 +55,17 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         pyarrow.ArrowInvalid: a value does not fit.
         KeyError: a column is missing.
     """
+    if "split" in schema.names and "split" not in table.column_names:
+        table = with_splits(table, [Split.TRAIN] * table.num_rows)  # rows of before there were splits
     columns = [_conform(table[field.name], field.type) for field in schema]
     return pa.table(columns, schema=schema)
+
+
+def with_splits(triplets: pa.Table, splits: Sequence[Split]) -> pa.Table:
+    """The rows with these splits in place of their own."""
+    column = pa.array(splits, pa.string())
+    others = triplets.drop_columns("split") if "split" in triplets.column_names else triplets
+    return others.append_column(TRIPLET_SCHEMA.field("split"), column)
 
 
 def _conform(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

@@ -6,17 +6,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.rows import RESULT_SCHEMA, WRITTEN_SCHEMA
+from schemas.signature import SIGNATURE_SCHEMA, Signature
 from schemas.triplet import TRIPLET_SCHEMA
 from storage.corpus import DATA
 from storage.location import Location
-from storage.shards import conform, write_shard
+from storage.shards import conform, with_splits, write_shard
+from storage.signature import sign
+from storage.split import likely_splits
 
 
 class WriteTriplets:
     """Maps a batch of RESULT rows to WRITTEN rows; the triplets of the batch become one shard under data/.
 
     The rows say where their triplet lies; nothing is visible until the catalog has them and a snapshot names the
-    shard.
+    shard. Triplets are written with the split they will most likely have; the few others are put right at publishing.
     """
 
     def __init__(self, corpus: str) -> None:
@@ -31,10 +34,14 @@ class WriteTriplets:
         batch = conform(batch, RESULT_SCHEMA)
         has_triplet = pc.is_valid(batch["triplet"])
         triplets = _rows(batch["triplet"].filter(has_triplet))
+        splits = likely_splits(triplets["streams"])
+        triplets = with_splits(triplets, splits)
         columns: dict[str, pa.ChunkedArray | pa.Array] = {
             name: batch[name] for name in WRITTEN_SCHEMA.names if name in RESULT_SCHEMA.names
         }
         columns["domain"] = pc.struct_field(batch["triplet"], ["domain"])
+        columns["split"] = _spread(has_triplet, pa.array(splits, pa.string()))
+        columns["signature"] = _spread(has_triplet, _structs(sign(triplets)))
         columns["reward"] = pc.struct_field(batch["triplet"], ["score", "reward"])
         shard = write_shard(self._corpus, DATA, triplets) if triplets.num_rows else None
         columns["shard"] = _where(has_triplet, shard and shard.path, None, pa.string())
@@ -49,6 +56,16 @@ def _rows(structs: pa.ChunkedArray) -> pa.Table:
     those of all together may not."""
     batches = [pa.RecordBatch.from_struct_array(chunk) for chunk in structs.chunks if len(chunk)]
     return pa.Table.from_batches(batches, schema=TRIPLET_SCHEMA)
+
+
+def _structs(signatures: list[Signature]) -> pa.Array:
+    return pa.array([signature.model_dump() for signature in signatures], pa.struct(list(SIGNATURE_SCHEMA)))
+
+
+def _spread(mask: pa.ChunkedArray, values: pa.Array) -> pa.Array:
+    """The values in order where the mask holds, null elsewhere."""
+    places = pc.subtract(pc.cumulative_sum(pc.cast(mask.combine_chunks(), pa.int64())), 1)
+    return values.take(pc.if_else(mask.combine_chunks(), places, pa.scalar(None, pa.int64())))
 
 
 def _where(mask: pa.ChunkedArray, value: object, otherwise: object, kind: pa.DataType) -> pa.ChunkedArray:

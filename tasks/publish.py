@@ -19,7 +19,9 @@ def publish_snapshot(run: Run) -> Manifest | None:
     """Publishes the next snapshot; None when nothing changed since the last one."""
     corpus = Corpus.open(run.recipe.corpus)
     with run.catalog() as catalog:
-        manifest = publish_corpus(corpus, catalog, run.id, version("dataclaw-factory"))
+        manifest = publish_corpus(
+            corpus, catalog, run.id, version("dataclaw-factory"), run.recipe.deduplicate, run.recipe.split
+        )
     log = get_run_logger()
     if manifest is None:
         log.info("no new snapshot: the corpus did not change")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 
 from schemas.errors import Problem
-from schemas.manifest import Manifest, Shard, Statistics
+from schemas.manifest import Manifest, Shard, Statistics, TaskStatistics
 from schemas.outcome import InputOutcome, Outcome, RunReport, RunState, UnitOutcome
+from schemas.recipe import Deduplication, Splitting
 from schemas.rows import Written
 from schemas.stream import Stream
+from schemas.triplet import Split
 from storage.anchors import Settled
+from storage.catalog.admission import Admission, Standing, enter
 from storage.catalog.engine import WRITE, catalog_error, connect, migrate
 from storage.catalog.models import (
     AnchorsRow,
@@ -32,25 +35,32 @@ from storage.catalog.models import (
     SlotRow,
     SnapshotRow,
     StreamRow,
+    TripletRow,
+    TripletStreamRow,
     UnitRow,
     uri_key,
 )
 from storage.catalog.records import (
     Committed,
+    Judged,
     LiveShard,
     Quarantined,
     Reject,
     RunRecord,
+    SignedRow,
     SnapshotRecord,
     Status,
 )
 from storage.catalog.tables import Tables, chunks
 from storage.corpus import Corpus
+from storage.likeness import mean_likeness
 
 KnownFile = tuple[str, str, int]
 """Fingerprint, SHA-256 and bytes of a file."""
 
 _ENDED = (Outcome.DONE, Outcome.FILTERED)
+_SAMPLE = 64
+"""Rows of a task type that its diversity is measured on."""
 
 
 class Catalog:
@@ -308,6 +318,40 @@ class Catalog:
             ]
         )
 
+    # Admission
+
+    def admit(self, rules: Deduplication, split: Splitting) -> list[Judged]:
+        """Judges all rows that were committed since, and those that what kept them out has left, in batches.
+
+        Returns the units that now end otherwise than was recorded: rows refused, and rows taken in again.
+        """
+        admission = Admission(self._db, rules)
+        self._db.transact(admission.release)
+        judged: list[Judged] = []
+        more = True
+        while more:
+            more, batch = self._db.transact(admission.judge)
+            judged += batch
+        while self._db.transact(lambda session: admission.give_sides(session, split.validation_share)):
+            pass
+        return judged
+
+    def unsigned_shards(self) -> list[str]:
+        """Shards with rows that were committed before rows had signatures."""
+        signed = exists().where(TripletRow.corpus_id == UnitRow.corpus_id, TripletRow.unit == UnitRow.unit)
+        query = select(UnitRow.shard).where(self._db.of(UnitRow), UnitRow.shard.is_not(None), ~signed).distinct()
+        return self._db.read(lambda session: [path for path in session.scalars(query.order_by(UnitRow.shard)) if path])
+
+    def sign(self, rows: Sequence[SignedRow]) -> None:
+        """Enters rows that were committed without a signature, to be judged."""
+
+        def work(session: Session) -> None:
+            units = self._db.among(session, UnitRow, UnitRow.unit, [row.unit for row in rows])
+            runs = {unit.unit: unit.run_id for unit in units if unit.shard is not None}
+            enter(self._db, session, [(runs[row.unit], row) for row in rows if row.unit in runs])
+
+        self._db.transact(work)
+
     # Quarantine
 
     def quarantine(self, run_id: str, problems: Iterable[tuple[str, str | None, Problem]]) -> None:
@@ -355,11 +399,12 @@ class Catalog:
     def live_shards(self) -> list[LiveShard]:
         """Every shard with live rows, by path.
 
-        A row is live while a slot holds its unit; of units with one triplet between them the newest counts.
+        A row is live while it is admitted and a slot holds its unit; of units with one triplet between them the newest
+        counts.
         """
         live = self._live().subquery()
         counts = (
-            select(ShardRow, func.count())
+            select(ShardRow, func.count(), func.sum(case((live.c.split == live.c.written_split, 0), else_=1)))
             .join(live, live.c.shard == ShardRow.path)
             .where(self._db.of(ShardRow))
             .group_by(ShardRow.corpus_id, ShardRow.path)
@@ -367,17 +412,20 @@ class Catalog:
         )
 
         def work(session: Session) -> list[LiveShard]:
-            found = [(_shard(row), count) for row, count in session.execute(counts)]
-            keep: dict[str, set[str]] = {shard.path: set() for shard, count in found if count != shard.rows}
+            found = [(_shard(row), count, wrong) for row, count, wrong in session.execute(counts)]
+            keep: dict[str, dict[str, Split]] = {
+                shard.path: {} for shard, count, wrong in found if wrong or count != shard.rows
+            }
             for paths in chunks(sorted(keep)):
-                for path, unit in session.execute(select(live.c.shard, live.c.unit).where(live.c.shard.in_(paths))):
-                    keep[path].add(unit)
-            return [LiveShard(shard, frozenset(keep[shard.path]) if shard.path in keep else None) for shard, _ in found]
+                rows = select(live.c.shard, live.c.unit, live.c.split).where(live.c.shard.in_(paths))
+                for path, unit, split in session.execute(rows):
+                    keep[path][unit] = Split(split)
+            return [LiveShard(shard, keep.get(shard.path)) for shard, _, _ in found]
 
         return self._db.read(work)
 
     def replace_shard(self, old: Shard, new: Shard, units: Iterable[str]) -> None:
-        """Records that the rows of these units now lie in `new`, which was written from `old`."""
+        """Records that the rows of these units now lie in `new`, which was written from `old`, with their splits."""
         moved = list(units)
 
         def work(session: Session) -> None:
@@ -388,28 +436,70 @@ class Catalog:
                     .where(self._db.of(UnitRow), UnitRow.shard == old.path, UnitRow.unit.in_(keys))
                     .values(shard=new.path)
                 )
+                session.execute(
+                    update(TripletRow)
+                    .where(self._db.of(TripletRow), TripletRow.unit.in_(keys), TripletRow.split.is_not(None))
+                    .values(written_split=TripletRow.split)
+                )
 
         self._db.transact(work)
 
     def statistics(self) -> Statistics:
-        """Live rows by domain and task type, and the spread of their rewards."""
+        """Live rows by domain, task type and split, the spread of their rewards, and how different they are."""
         live = self._live().subquery()
 
         def work(session: Session) -> Statistics:
-            by_domain = select(live.c.domain, func.count()).group_by(live.c.domain).order_by(live.c.domain)
-            by_task = select(live.c.task_type, func.count()).group_by(live.c.task_type).order_by(live.c.task_type)
+            counts = [
+                {
+                    row[0]: row[1]
+                    for row in session.execute(select(column, func.count()).group_by(column).order_by(column))
+                }
+                for column in (live.c.domain, live.c.task_type, live.c.split)
+            ]
             rows, mean, least = session.execute(
                 select(func.count(), func.avg(live.c.reward), func.min(live.c.reward)).select_from(live)
             ).one()
             return Statistics(
                 rows=rows,
-                by_domain={row[0]: row[1] for row in session.execute(by_domain)},
-                by_task_type={row[0]: row[1] for row in session.execute(by_task)},
+                by_domain=counts[0],
+                by_task_type=counts[1],
                 reward_mean=mean,
                 reward_min=least,
+                by_split=counts[2],
+                tasks=self._task_statistics(session, counts[1]),
             )
 
         return self._db.read(work)
+
+    def _task_statistics(self, session: Session, rows: Mapping[str, int]) -> dict[str, TaskStatistics]:
+        live = self._live().subquery()
+        streams = (
+            select(live.c.task_type, func.count(func.distinct(TripletStreamRow.stream)))
+            .join(TripletStreamRow, TripletStreamRow.unit == live.c.unit)
+            .where(self._db.of(TripletStreamRow))
+            .group_by(live.c.task_type)
+        )
+        # Units are digests: the smallest are a sample that chance has drawn, and the same one at every call.
+        place = func.row_number().over(partition_by=live.c.task_type, order_by=live.c.unit)
+        drawn = select(live.c.task_type, live.c.unit, place.label("drawn")).subquery()
+        sample = (
+            select(drawn.c.task_type, TripletRow.words)
+            .join(TripletRow, TripletRow.unit == drawn.c.unit)
+            .where(self._db.of(TripletRow), drawn.c.drawn <= _SAMPLE)
+        )
+        words: dict[str, list[bytes]] = {}
+        for task_type, minima in session.execute(sample):
+            words.setdefault(task_type, []).append(minima)
+        distinct = {row[0]: row[1] for row in session.execute(streams)}
+        likeness = {task_type: mean_likeness(words.get(task_type, [])) for task_type in rows}
+        return {
+            task_type: TaskStatistics(
+                rows=count,
+                streams=distinct.get(task_type, 0),
+                diversity=None if (alike := likeness[task_type]) is None else 1 - alike,
+            )
+            for task_type, count in rows.items()
+        }
 
     def record_snapshot(self, manifest: Manifest) -> None:
         """Records a published snapshot."""
@@ -495,6 +585,7 @@ class Catalog:
         units: dict[str, dict[str, Any]] = {}
         rejects: dict[str, dict[str, Any]] = {}
         shards: dict[str, dict[str, Any]] = {}
+        fresh: list[SignedRow] = []
         now = datetime.now(UTC)
         for row in written:
             outcome = row.outcome
@@ -509,7 +600,10 @@ class Catalog:
                 rejects[outcome.unit] = {"unit": outcome.unit, "record": record, "run_id": run_id}
             if (shard := _written_shard(row)) is not None:
                 shards[shard.path] = _shard_values(shard)
+            if (signed := _signed(row)) is not None:
+                fresh.append(signed)
         self._db.insert_missing(session, ShardRow, ShardRow.path, list(shards.values()))
+        enter(self._db, session, [(run_id, row) for row in fresh])
         self._db.upsert(session, UnitRow, UnitRow.unit, list(units.values()))
         self._db.upsert(session, RejectRow, RejectRow.unit, list(rejects.values()))
         held = [(row.outcome.slot, row.outcome.unit) for row in written if before[row.outcome.unit] in _ENDED]
@@ -543,9 +637,18 @@ class Catalog:
         )
         units = (
             select(
-                UnitRow.unit, UnitRow.shard, UnitRow.domain, UnitRow.task_type, UnitRow.reward, newest.label("place")
+                UnitRow.unit,
+                UnitRow.shard,
+                UnitRow.domain,
+                UnitRow.task_type,
+                UnitRow.reward,
+                TripletRow.split,
+                TripletRow.written_split,
+                newest.label("place"),
             )
+            .join(TripletRow, and_(TripletRow.corpus_id == UnitRow.corpus_id, TripletRow.unit == UnitRow.unit))
             .where(self._db.of(UnitRow), UnitRow.shard.is_not(None), self._held())
+            .where(TripletRow.standing == Standing.ADMITTED.value, TripletRow.split.is_not(None))
             .subquery()
         )
         return select(units).where(units.c.place == 1)
@@ -567,6 +670,12 @@ def _unit_values(row: Written, run_id: str, now: datetime) -> dict[str, Any]:
         "run_id": run_id,
         "ended": now,
     }
+
+
+def _signed(row: Written) -> SignedRow | None:
+    if row.outcome.triplet is None or row.signature is None:
+        return None
+    return SignedRow(row.outcome.unit, row.outcome.triplet, row.outcome.streams, row.signature, row.split)
 
 
 def _written_shard(row: Written) -> Shard | None:

@@ -9,7 +9,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -40,8 +40,10 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
         str: Text(),
         int: BigInteger(),
+        bytes: LargeBinary(),
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
     }
 
 
@@ -152,6 +154,59 @@ class UnitRow(_OfCorpus, Base):
     run_id: Mapped[str] = mapped_column(String(128))
     ended: Mapped[datetime]
     __table_args__ = (Index("units_by_shard", "corpus_id", "shard"), Index("units_by_run", "corpus_id", "run_id"))
+
+
+class TripletRow(_OfCorpus, Base):
+    """A row that was written: what it is known by, and whether the corpus takes it (storage.catalog.admission)."""
+
+    __tablename__ = "triplets"
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(128))
+    triplet: Mapped[str] = mapped_column(_KEY)
+    form: Mapped[str] = mapped_column(_KEY)
+    exact: Mapped[str] = mapped_column(_KEY)
+    words: Mapped[bytes]
+    frames: Mapped[list[Any]]
+    standing: Mapped[str] = mapped_column(String(16))
+    rules: Mapped[str | None] = mapped_column(_KEY)
+    """Digest of the rules it was judged by."""
+    because: Mapped[str | None] = mapped_column(_KEY)
+    """The unit whose row keeps it out: it is judged anew when that one leaves the corpus."""
+    split: Mapped[str | None] = mapped_column(String(16))
+    written_split: Mapped[str | None] = mapped_column(String(16))
+    """The split that stands in its shard; None in a shard of before there were splits."""
+    __table_args__ = (
+        Index("triplets_by_standing", "corpus_id", "standing", "run_id", "unit"),
+        Index("triplets_by_because", "corpus_id", "because"),
+    )
+
+
+class TripletStreamRow(_OfCorpus, Base):
+    """A stream that a row was made from."""
+
+    __tablename__ = "triplet_streams"
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    stream: Mapped[str] = mapped_column(_KEY, primary_key=True)
+
+
+class LikenessKeyRow(_OfCorpus, Base):
+    """A key (storage.likeness) under which a row of the corpus is found by rows that are like it."""
+
+    __tablename__ = "likeness_keys"
+    key: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    __table_args__ = (Index("likeness_keys_by_unit", "corpus_id", "unit"),)
+
+
+class SideRow(_OfCorpus, Base):
+    """The side of the split that a stream is on, with all streams of its family: those it shares a row with, and those
+    that look like it. A side once given is kept."""
+
+    __tablename__ = "sides"
+    stream: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    family: Mapped[str] = mapped_column(_KEY)
+    side: Mapped[str | None] = mapped_column(String(16))
+    __table_args__ = (Index("sides_by_family", "corpus_id", "family"), Index("sides_by_side", "corpus_id", "side"))
 
 
 class SlotRow(_OfCorpus, Base):

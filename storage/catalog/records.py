@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.errors import Problem
 from schemas.manifest import Shard
 from schemas.outcome import Outcome, RunReport, RunState, UnitOutcome
+from schemas.signature import Signature
+from schemas.triplet import Split
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,34 @@ class Committed:
 
 @dataclass(frozen=True)
 class LiveShard:
-    """A shard with live rows. `keep` is None when all rows are live, else the units whose rows are."""
+    """A shard with live rows. `keep` is None when it can stay as it is: all its rows are live, and say the split that
+    they have. Else it holds the units whose rows are live, with their splits."""
 
     shard: Shard
-    keep: frozenset[str] | None
+    keep: Mapping[str, Split] | None
+
+
+@dataclass(frozen=True)
+class SignedRow:
+    """A row as the catalog takes it in: `streams` are their SHA-256, `split` is what its shard says, if anything."""
+
+    unit: str
+    triplet: str
+    streams: tuple[str, ...]
+    signature: Signature
+    split: Split | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A unit whose row the corpus does not take, for this reason; or takes (again), without one."""
+
+    unit: str
+    problem: Problem | None
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome.DONE if self.problem is None else Outcome.FILTERED
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, insert, select, update
+from sqlalchemy import ColumnElement, Engine, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -37,6 +37,25 @@ class Tables:
         """Rows of this corpus whose `column` is one of `values`."""
         for chunk in chunks(list(dict.fromkeys(values))):
             yield from session.scalars(select(model).where(self.of(model), column.in_(chunk)))  # type: ignore[arg-type]
+
+    def first_of(
+        self,
+        session: Session,
+        key: InstrumentedAttribute[str],
+        column: InstrumentedAttribute[str],
+        values: Iterable[str],
+    ) -> dict[str, str]:
+        """The smallest of `column` for each value of `key`."""
+        found: dict[str, str] = {}
+        for chunk in chunks(values):
+            smallest = select(key, func.min(column)).where(self.of(key.parent.class_), key.in_(chunk)).group_by(key)
+            found.update({row[0]: row[1] for row in session.execute(smallest)})
+        return found
+
+    def change(self, session: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Overwrites some columns of rows that are there; each row names its key."""
+        if rows:
+            session.execute(update(model), [{"corpus_id": self._corpus, **row} for row in rows])
 
     def _split(
         self, session: Session, model: type[Base], column: InstrumentedAttribute[Any], rows: Sequence[Mapping[str, Any]]

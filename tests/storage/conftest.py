@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import uuid
@@ -68,11 +69,12 @@ def make_anchor(stream: Stream, t0: float = 1.0, expert: str = "ocr") -> Factual
 def make_triplet(
     unit: str,
     stream: Stream | None = None,
-    output: str = '{"steps": []}',
+    output: str | None = None,
     reward: float = 0.9,
     task_type: str = "tutorial",
 ) -> Triplet:
     stream = stream or make_stream(unit)
+    output = output or json.dumps({"steps": [f"Open {stream.name}"]})
     intent = Intent(text=NASTY, domain=stream.domain)
     spec = TaskSpec(task_type=task_type, instruction="Do it", intent=intent, output_schema="{}", confidence=1.0)
     anchors = (make_anchor(stream),)

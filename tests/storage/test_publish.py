@@ -51,6 +51,8 @@ def test_what_was_committed_is_published_with_its_figures(
         "by_task_type": {"tutorial": 2},
         "reward_mean": 0.75,
         "reward_min": 0.5,
+        "by_split": {"train": 1, "validation": 1},
+        "tasks": {"tutorial": {"rows": 2, "streams": 2, "diversity": 1.0}},
     }
     assert units_of(corpus, manifest) == shas(make, "a", "c")
     assert snapshots.verify_files(corpus, manifest) == []

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.errors import CorpusError
 from schemas.rows import RESULT_SCHEMA, WRITTEN_SCHEMA, Result, Written
-from schemas.triplet import Triplet
+from schemas.triplet import Split, Triplet
 from storage.corpus import Corpus
 from storage.shards import read_shard
 from storage.write import WriteTriplets
@@ -31,7 +31,14 @@ def test_a_batch_becomes_one_shard_and_every_unit_gets_its_receipt(
     assert (a.reward, c.reward, a.domain) == (0.9, 0.75, "gui")
     for row in (b, d):
         assert (row.shard, row.shard_sha256, row.shard_rows, row.domain, row.reward) == (None, None, 0, None, None)
-    assert Triplet.from_table(read_shard(corpus.location, f"data/{name}")) == [results[0].triplet, results[2].triplet]
+    stored = Triplet.from_table(read_shard(corpus.location, f"data/{name}"))
+    assert [row.split for row in stored] == [a.split, c.split]
+    assert [row.model_copy(update={"split": Split.TRAIN}) for row in stored] == [
+        results[0].triplet,
+        results[2].triplet,
+    ]
+    assert [row.signature is None for row in written] == [False, True, False, True]
+    assert a.signature != c.signature
 
 
 def test_a_batch_without_triplets_writes_nothing(
