@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from schemas.errors import unknown_name
 from schemas.recipe import Placement, Recipe, Sampling, SourceSpec, Synthesis
 from schemas.stream import Domain
-from storage.recipes import explained
+from storage.recipes import explained, load_schema
 
 
 def is_recipe_file(inputs: Sequence[str], intents: Sequence[str]) -> bool:
@@ -42,6 +42,8 @@ def from_arguments(
     domain: str | None = None,
     format: str | None = None,
     backend: str | None = None,
+    schema: str | None = None,
+    group_by: str | None = None,
     rate: float | None = None,
     workers: int | None = None,
     catalog: str | None = None,
@@ -56,9 +58,12 @@ def from_arguments(
         return Recipe(
             name=name or _name_of(out),
             corpus=_absolute(out),
-            sources=tuple(SourceSpec(uri=_absolute(uri), domain=chosen, format=format) for uri in inputs),
+            sources=tuple(
+                SourceSpec(uri=_absolute(uri), domain=chosen, format=format, group_by=group_by) for uri in inputs
+            ),
             intents=tuple(intents),
             sampling=Sampling() if rate is None else Sampling(frame_rate=rate),
+            output_schema=None if schema is None else load_schema(schema),
             synthesis=Synthesis() if backend is None else Synthesis(backend=backend),
             placement=Placement(extract_workers=workers, catalog=catalog),
         )

@@ -7,11 +7,12 @@ What identifies a result (`sampling`, `experts`, `synthesis`, `reward`) is kept 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from schemas.base import Contract, digest
+from schemas.base import Contract, canonical_json, digest
 from schemas.stream import Domain
 from schemas.task_spec import Name
 
@@ -25,6 +26,20 @@ class SourceSpec(Contract):
     domain: Domain | None = None
     format: Name | None = None
     intents: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    group_by: Annotated[str, Field(min_length=1)] | None = None
+    """`folder`, or a regular expression over URIs: streams with the same folder, or the same text in its groups, belong
+    together, and forms that can join several streams are made of them as one sample."""
+
+    @field_validator("group_by")
+    @classmethod
+    def _pattern(cls, text: str | None) -> str | None:
+        try:
+            pattern = re.compile(text or "")
+        except re.error as error:
+            raise ValueError(f"{text!r} is no regular expression: {error}") from error
+        if text not in (None, "folder") and not pattern.groups:
+            raise ValueError(f"{text!r} has no group in parentheses, whose text would say what belongs together")
+        return text
 
 
 class Sampling(Contract):
@@ -119,11 +134,18 @@ class Recipe(Contract):
     sampling: Sampling = Sampling()
     experts: tuple[ExpertSpec, ...] | None = None
     """None: those that each domain needs."""
+    output_schema: str | None = None
+    """A JSON Schema (2020-12) of the user's own, as JSON text: outputs take its form, whatever the intents name."""
     synthesis: Synthesis = Synthesis()
     reward: RewardSpec = RewardSpec()
     deduplicate: Deduplication = Deduplication()
     split: Splitting = Splitting()
     placement: Placement = Placement()
+
+    @field_validator("output_schema", mode="before")
+    @classmethod
+    def _as_text(cls, schema: Any) -> Any:
+        return canonical_json(schema) if isinstance(schema, dict) else schema
 
     @model_validator(mode="after")
     def _asked(self) -> Self:

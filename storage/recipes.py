@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import json
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -43,6 +46,8 @@ def load_recipe(uri: str | PathLike[str]) -> Recipe:
         )
     if isinstance(content.get("corpus"), str):
         content["corpus"] = _absolute(content["corpus"], location)
+    if isinstance(content.get("output_schema"), str):
+        content["output_schema"] = load_schema(content["output_schema"], location)
     sources = content.get("sources")
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
@@ -51,6 +56,40 @@ def load_recipe(uri: str | PathLike[str]) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise explained(uri, error) from error
+
+
+def load_schema(named: str, folder: Location | None = None) -> str:
+    """A user's schema as JSON text: the content of a file, or that of a Pydantic model.
+
+    Args:
+        named: JSON text, a path or URI, or the import path of a model, `package.module:Model`.
+        folder: what relative paths are relative to; the working directory when None.
+
+    Raises:
+        UsageError: there is no such file or model.
+    """
+    if named.lstrip().startswith("{"):
+        return named
+    module, _, attribute = named.partition(":")
+    if re.fullmatch(r"[A-Za-z_][\w.]*", module) and attribute.isidentifier():
+        return _schema_of_model(named, module, attribute)
+    where = Location.of(_absolute(named, folder) if folder else named)
+    parent, _, name = where.root.rpartition("/")
+    try:
+        return Location(where.fs, parent).read_bytes(name).decode("utf-8-sig")
+    except (CorpusError, UnicodeDecodeError) as error:
+        cause = error.problem.cause if isinstance(error, CorpusError) else "is not text in UTF-8"
+        raise UsageError(named, cause, "Give a file with a JSON Schema, or package.module:Model") from error
+
+
+def _schema_of_model(named: str, module: str, attribute: str) -> str:
+    try:
+        model = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(named, f"cannot be imported: {error}", "Set PYTHONPATH to where the module lies") from error
+    if not _is_model(model):
+        raise UsageError(named, "is no Pydantic model", "Give a subclass of pydantic.BaseModel")
+    return json.dumps(model.model_json_schema())
 
 
 def _absolute(uri: str, folder: Location) -> str:

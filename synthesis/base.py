@@ -83,6 +83,8 @@ class Agent(ABC):
     output: ClassVar[type[BaseModel]]
     """Phi."""
     recognition: ClassVar[Recognition]
+    joins: ClassVar[bool] = False
+    """It can make one output of several streams."""
     parts: ClassVar[Mapping[str, str]] = {}
     """What an intent can count in an output: noun (plural) to the top-level list that holds them. Where a list is
     here, its items stand for themselves: some may be left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from schemas.segment import cut_segments
 from schemas.stream import Stream
 from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
+from synthesis.agents.own_schema.agent import TASK_TYPE, own_spec
 from synthesis.agents.roster import agent_class
 from synthesis.intent.resolve import choose, resolve
 from tasks.discover import Discovery
@@ -105,23 +107,42 @@ def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
 
 
 def _groups(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan) -> Iterable[_Grouped]:
-    """The groups of one source: all its streams for a task that joins them, each stream for the others."""
-    if not streams:
-        return
+    """The groups of one source: streams that belong together for a task that joins them, each stream for the others."""
+    for key, bundle in _bundles(source, streams):
+        yield from _grouped(recipe, source, bundle, key, plan)
+
+
+def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[str, list[Stream]]]:
+    """Streams that may be joined, and what they have in common: those of `group_by`, or all of the source."""
+    if source.group_by is None:
+        return [("", list(streams))] if streams else []
+    bundles: dict[str, list[Stream]] = {}
+    for stream in streams:
+        if source.group_by == "folder":
+            key = stream.uri.rpartition("/")[0]
+        else:
+            match = re.search(source.group_by, stream.uri)
+            key = "\n".join(part or "" for part in match.groups()) if match else stream.uri
+        bundles.setdefault(key, []).append(stream)
+    return bundles.items()
+
+
+def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key: str, plan: Plan) -> Iterable[_Grouped]:
     intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
     together: list[UnitPlan] = []
     apart: dict[str, list[UnitPlan]] = {stream.sha256: [] for stream in streams}
     reasons: dict[str, list[str]] = {stream.sha256: [] for stream in streams}
     everything = _named_apart(streams)
+    bundled = source.group_by is not None and len(streams) > 1
     for intent in intents:
-        specs, readings = _resolved(intent, everything, [])
-        joint = [spec for spec in specs if spec.joins_streams]
-        if joint:
-            together += _units(recipe, intent, joint, readings, everything, where=source.uri)
-            continue
+        specs, readings = _resolved(recipe, intent, everything, [])
+        joint = [_joining(spec) for spec in specs if spec.joins_streams or (bundled and _can_join(spec))]
+        together += _units(recipe, intent, joint, readings, everything, where=source.uri + key)
+        joined = {spec.task_type for spec in joint}
         for stream in streams:
-            specs, readings = _resolved(intent, [stream], reasons[stream.sha256])
-            apart[stream.sha256] += _units(recipe, intent, specs, readings, (stream,), where=stream.uri)
+            specs, readings = _resolved(recipe, intent, [stream], reasons[stream.sha256])
+            alone = [spec for spec in specs if spec.task_type not in joined]
+            apart[stream.sha256] += _units(recipe, intent, alone, readings, (stream,), where=stream.uri)
     if together:
         yield _Grouped(everything, tuple(together))
     for stream in streams:
@@ -138,9 +159,21 @@ def _groups(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan:
             )
 
 
-def _resolved(intent: Intent, streams: Sequence[Stream], reasons: list[str]) -> tuple[list[TaskSpec], list[str]]:
+def _can_join(spec: TaskSpec) -> bool:
+    return agent_class(spec.task_type).joins
+
+
+def _joining(spec: TaskSpec) -> TaskSpec:
+    return spec.model_copy(update={"joins_streams": True})
+
+
+def _resolved(
+    recipe: Recipe, intent: Intent, streams: Sequence[Stream], reasons: list[str]
+) -> tuple[list[TaskSpec], list[str]]:
     """The specs to build of an intent, and the task types of all its plausible readings, best first. None, with the
     reason noted, when nothing suits."""
+    if recipe.output_schema is not None:
+        return [own_spec(intent, recipe.output_schema)], [TASK_TYPE]
     try:
         specs = resolve(intent, streams)
     except UnsuitedError as error:

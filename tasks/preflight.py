@@ -15,6 +15,7 @@ from schemas.errors import DataClawError, Problem, UsageError
 from schemas.recipe import Recipe
 from sources.roster import reader
 from storage.location import Location
+from synthesis.agents.own_schema.soundness import sound
 from synthesis.backends.roster import backend_class
 
 _DECODERS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg4", "gif", "mjpeg", "png")
@@ -46,6 +47,11 @@ def check_names(recipe: Recipe) -> Iterable[Problem]:
     lookups: list[tuple[Callable[[str], object], str]] = [(expert_class, spec.name) for spec in recipe.experts or ()]
     lookups += [(reader, source.format) for source in recipe.sources if source.format]
     lookups += [(backend_class, recipe.synthesis.backend)]
+    if recipe.output_schema is not None:
+        try:
+            sound(recipe.output_schema)
+        except DataClawError as error:
+            yield error.problem
     for look_up, name in lookups:
         try:
             look_up(name)

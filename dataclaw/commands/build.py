@@ -30,6 +30,14 @@ def build(
     ] = None,
     format: Annotated[str | None, typer.Option(help="Format of the inputs; found out when not given.")] = None,
     backend: Annotated[str | None, typer.Option(help="What writes the outputs.", show_default="rules")] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Your own form: a JSON Schema file, or package.module:Model (Pydantic)."),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="What belongs together: `folder`, or a regular expression with a group."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the recipe.", show_default="the folder of --out")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that look at streams.", show_default="one per CPU")
@@ -54,7 +62,7 @@ def build(
     """
     from dataclaw.progress import set_up_environment, stage_lines
 
-    recipe = _recipe(inputs, intent or [], out, domain, format, backend, name, workers, catalog, rate)
+    recipe = _recipe(inputs, intent or [], out, domain, format, backend, schema, group_by, name, workers, catalog, rate)
     _look_for_sources(recipe)
     set_up_environment()
     from contextlib import redirect_stdout
@@ -80,6 +88,8 @@ def _recipe(
     domain: str | None,
     format: str | None,
     backend: str | None,
+    schema: str | None,
+    group_by: str | None,
     name: str | None,
     workers: int | None,
     catalog: str | None,
@@ -95,6 +105,8 @@ def _recipe(
             "--domain": domain,
             "--format": format,
             "--backend": backend,
+            "--schema": schema,
+            "--group-by": group_by,
             "--name": name,
             "--workers": workers,
             "--catalog": catalog,
@@ -118,6 +130,8 @@ def _recipe(
         domain=domain,
         format=format,
         backend=backend,
+        schema=schema,
+        group_by=group_by,
         rate=rate,
         workers=workers,
         catalog=catalog,

@@ -56,6 +56,7 @@ class GuiTrajectoryAgent(Agent):
     version = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.GUI, Domain.EDUCATION})
     output = GuiTrajectory
+    joins = True
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Reconstruct what was done on this screen to reach a goal: each step with the moment observed, the "
         "action, its target and the reason.",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from dataclaw.recipes import from_arguments, is_recipe_file
 from schemas.errors import UsageError
@@ -85,3 +87,30 @@ def test_one_yaml_file_without_intent_is_a_recipe() -> None:
     assert not is_recipe_file(["a.yaml"], ["Make it"])
     assert not is_recipe_file(["a.yaml", "b.yaml"], [])
     assert not is_recipe_file(["a.mp4"], [])
+
+
+class Caption(BaseModel):
+    start: float
+    text: str
+
+
+def test_a_schema_lies_beside_the_recipe_in_it_or_in_a_model(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "form.json").write_text('{"type": "object"}')
+    assert load_recipe(write(tmp_path, GOOD + "output_schema: form.json")).output_schema == '{"type": "object"}'
+    assert load_recipe(write(tmp_path, GOOD + "output_schema: {type: object}")).output_schema == '{"type":"object"}'
+    model = load_recipe(write(tmp_path, GOOD + f"output_schema: '{__name__}:Caption'")).output_schema
+    assert set(json.loads(model or "")["properties"]) == {"start", "text"}
+    with pytest.raises(UsageError, match=r"gone\.json"):
+        load_recipe(write(tmp_path, GOOD + "output_schema: gone.json"))
+    with pytest.raises(UsageError, match="cannot be imported"):
+        load_recipe(write(tmp_path, GOOD + "output_schema: 'no_such_module:Thing'"))
+    with pytest.raises(UsageError, match="is no Pydantic model"):
+        load_recipe(write(tmp_path, GOOD + "output_schema: 'json:JSONDecoder'"))
+
+
+@pytest.mark.parametrize("pattern", ["(", "session-[0-9]+"])
+def test_a_grouping_that_cannot_be_is_refused(tmp_path: Path, pattern: str) -> None:
+    text = GOOD.replace("    domain: gui\n", f"    domain: gui\n    group_by: '{pattern}'\n")
+    with pytest.raises(UsageError, match=r"sources \(number 1\)\.group_by"):
+        load_recipe(write(tmp_path, text))

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from schemas.anchor import FactualAnchor
+from schemas.constraints import Window
 from schemas.geometry import Box
 from schemas.manifest import Shard
 from schemas.recipe import RewardWeights
@@ -65,6 +66,7 @@ def _boxed(values: dict[str, Any]) -> dict[str, Any]:
 _DEMANDS: dict[type[BaseModel], Callable[[dict[str, Any]], dict[str, Any]]] = {
     Box: _boxed,
     Segment: _counted,
+    Window: lambda values: values if values["t1"] is None else _ordered("t0", "t1")(values),
     FactualAnchor: _ordered("t0", "t1"),
     Result: _agreeing,
     RewardWeights: _weighed,

@@ -266,3 +266,19 @@ def test_two_words_at_one_place_keep_their_own_boxes() -> None:
     value = json.loads(RulesBackend().write(agent_of(asked.spec), asked))
     value["ocr"][0]["box"], value["ocr"][1]["box"] = value["ocr"][1]["box"], value["ocr"][0]["box"]
     assert not passes(score_output(json.dumps(value), asked.spec, asked.streams, asked.anchors))
+
+
+def test_one_output_of_several_streams_names_the_stream_of_each_item() -> None:
+    other = "b" * 64
+    streams = (stream(name="left"), stream(name="right").model_copy(update={"sha256": other}))
+    anchors = (*FILM, anchor("text.subtitle", 3.0, 4.0, "Only on the right.", stream=other))
+    schema = thing(
+        "lines", lines=listing(thing("video start end text", video=TEXT, start=NUMBER, end=NUMBER, text=TEXT))
+    )
+    asked = Evidence(streams, anchors, own_spec(Intent(text="Join them."), json.dumps(schema)))
+    text = RulesBackend().write(agent_of(asked.spec), asked)
+    lines = json.loads(text)["lines"]
+    assert [line["video"] for line in lines] == ["left"] * 7 + ["right"]
+    assert passes(score_output(text, asked.spec, streams, anchors))
+    swapped = text.replace('"video":"right"', '"video":"left"')
+    assert not passes(score_output(swapped, asked.spec, streams, anchors))

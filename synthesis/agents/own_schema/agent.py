@@ -39,6 +39,7 @@ class OwnSchemaAgent(GroundedAgent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = OwnForm
+    joins: ClassVar[bool] = True
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Write data in the form of the given schema, every field from what was measured."
     )

@@ -11,9 +11,8 @@ from jsonschema import Draft202012Validator
 from schemas.anchor import AnchorKind
 from schemas.geometry import Box, Point
 from schemas.outputs.grounded import Role
-from schemas.stream import Stream
 from synthesis.agents.own_schema.marks import kinds_named, types_of, words_of
-from synthesis.agents.own_schema.records import PROVIDERS, Provider, Record
+from synthesis.agents.own_schema.records import PROVIDERS, Provider, Record, lines_in
 from synthesis.base import Evidence
 from synthesis.verification.format import pointer
 from synthesis.verification.grounding import mark_of, resolved, role_of
@@ -60,12 +59,12 @@ def fill(schema: Mapping[str, Any], evidence: Evidence) -> Any:
 
 def _whole(evidence: Evidence) -> Record:
     """The recording as a record."""
-    stream = evidence.streams[0]
     given = evidence.of(AnchorKind.GIVEN_TEXT) or evidence.of(*_LINES)
     first = given[0] if given else None
     return Record(
         t0=0.0,
-        t1=stream.duration,
+        t1=max(stream.duration for stream in evidence.streams),
+        stream=evidence.streams[0].sha256 if len(evidence.streams) == 1 else None,
         kind=first.kind if first else "",
         content=first.content if first else "",
     )
@@ -75,7 +74,7 @@ class _Filler:
     def __init__(self, schema: Mapping[str, Any], evidence: Evidence) -> None:
         self._root = schema
         self._evidence = evidence
-        self._stream: Stream = evidence.streams[0]
+        self._streams = {stream.sha256: stream for stream in evidence.streams}
         self._asked = set(words_of(evidence.spec.intent.text))
 
     def value(self, node: Any, here: _Here) -> Any:
@@ -121,7 +120,7 @@ class _Filler:
         best: list[Any] = []
         reason = UnfillableError(here.path, "nothing was measured that its items could hold")
         for provider in self._providers(node, here):
-            records = provider.records(self._evidence, here.record.t0, here.record.t1)
+            records = provider.records(self._evidence, here.record)
             try:
                 best = list(self._items(item, records, here, most))
             except UnfillableError as error:
@@ -196,8 +195,8 @@ class _Filler:
             return _written(record.t1, mark, types)
         if role is Role.DURATION:
             return _written(record.t1 - record.t0, mark, types)
-        if role is Role.STREAM:
-            return self._stream.name
+        if role is Role.STREAM and record.stream is not None:
+            return self._streams[record.stream].name
         if role is Role.KIND:
             return self._kind(node, mark, record, here)
         if role is Role.COUNT:
@@ -228,8 +227,8 @@ class _Filler:
         return record.kind.split(".")[1]
 
     def _count(self, mark: Mapping[str, Any], record: Record) -> int:
-        whole = record.t0 == 0.0 and record.t1 >= self._stream.duration
-        return sum(whole or record.t0 <= anchor.t0 < record.t1 for anchor in self._evidence.of(*mark.get("kinds", ())))
+        counted = [a for a in self._evidence.of(*mark.get("kinds", ())) if record.stream in (None, a.stream)]
+        return sum(record.t0 <= anchor.t0 < record.t1 for anchor in counted)
 
     def _index(self, node: Mapping[str, Any], record: Record) -> int:
         return int(record.index + max(0, node.get("minimum", 0)))
@@ -254,8 +253,7 @@ class _Filler:
         return " ".join(quoted(line) for line in lines[::step][:_SUMMARY_LINES])
 
     def _said(self, record: Record) -> list[str]:
-        lines = self._evidence.of(*_LINES)
-        return list(dict.fromkeys(line.content for line in lines if record.t0 <= line.t0 and line.t1 <= record.t1))
+        return list(dict.fromkeys(line.content for line in lines_in(self._evidence, record)))
 
     def _box(self, node: Mapping[str, Any], here: _Here) -> Any:
         box = here.record.box

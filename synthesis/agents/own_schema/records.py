@@ -18,6 +18,8 @@ class Record:
 
     t0: float
     t1: float
+    stream: str | None = None
+    """SHA-256; None when it is about all streams of a group."""
     kind: str = ""
     content: str = ""
     value: float | None = None
@@ -31,6 +33,10 @@ class Record:
         """Its words, when it is something said, shown, typed or clicked."""
         return self.content if self.kind.startswith(("text.", "ui.", "input.")) else ""
 
+    def holds(self, other: Record) -> bool:
+        """Whether another one lies inside it."""
+        return self.stream in (None, other.stream) and self.t0 <= other.t0 and other.t1 <= self.t1
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -38,26 +44,32 @@ class Provider:
 
     called: str
     """Words, with spaces between them."""
-    records: Callable[[Evidence, float, float], list[Record]]
+    records: Callable[[Evidence, Record], list[Record]]
+    """Those that lie inside a record."""
 
     @cached_property
     def words(self) -> frozenset[str]:
         return frozenset(self.called.split())
 
 
-def _of(*kinds: AnchorKind) -> Callable[[Evidence, float, float], list[Record]]:
-    def find(evidence: Evidence, t0: float, t1: float) -> list[Record]:
-        return numbered([_record(anchor) for anchor in evidence.of(*kinds) if t0 <= anchor.t0 and anchor.t1 <= t1])
+def _of(*kinds: AnchorKind) -> Callable[[Evidence, Record], list[Record]]:
+    def find(evidence: Evidence, around: Record) -> list[Record]:
+        return numbered([_record(anchor) for anchor in evidence.of(*kinds) if around.holds(_record(anchor))])
 
     return find
 
 
-def _questions(evidence: Evidence, t0: float, t1: float) -> list[Record]:
-    made = questions(evidence, evidence.streams[0].sha256)
+lines_in = _of(AnchorKind.SUBTITLE, AnchorKind.SCREEN_TEXT)
+"""What is said or shown inside a record."""
+
+
+def _questions(evidence: Evidence, around: Record) -> list[Record]:
+    stream = around.stream or evidence.streams[0].sha256
     records = [
         Record(
             t0=question.events[0].t0,
             t1=question.events[0].t1,
+            stream=stream,
             kind=_kind_at(evidence, question.events[0].t0, question.events[0].t1),
             content=question.events[0].quote or "",
             values=(
@@ -66,8 +78,8 @@ def _questions(evidence: Evidence, t0: float, t1: float) -> list[Record]:
                 ("difficulty", question.difficulty),
             ),
         )
-        for question in made
-        if all(t0 <= event.t0 and event.t1 <= t1 for event in question.events)
+        for question in questions(evidence, stream)
+        if all(around.t0 <= event.t0 and event.t1 <= around.t1 for event in question.events)
     ]
     return numbered(records)
 
@@ -80,6 +92,7 @@ def _record(anchor: FactualAnchor) -> Record:
     return Record(
         t0=anchor.t0,
         t1=anchor.t1,
+        stream=anchor.stream,
         kind=anchor.kind,
         content=anchor.content,
         value=anchor.value,
@@ -89,8 +102,9 @@ def _record(anchor: FactualAnchor) -> Record:
 
 
 def numbered(records: Sequence[Record]) -> list[Record]:
-    """Each fact once, in the order of time, with its number in it."""
-    ordered = sorted(dict.fromkeys(records), key=lambda record: (record.t0, record.t1))
+    """Each fact once, in the order of its stream and of time, with its number in it."""
+    streams = {stream: place for place, stream in enumerate(dict.fromkeys(record.stream for record in records))}
+    ordered = sorted(dict.fromkeys(records), key=lambda record: (streams[record.stream], record.t0, record.t1))
     return [replace(record, index=index) for index, record in enumerate(ordered)]
 
 
