@@ -19,6 +19,7 @@ from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Cue, Recording
 from sources.identity import stream_sha256
+from sources.images import SUFFIXES as PICTURE_SUFFIXES
 from sources.images import PictureRecording
 from sources.json_rows import Row, claims, json_files, keys_at_head, rows
 from sources.named_files import NamedFiles
@@ -112,7 +113,10 @@ class GenerationLogSource:
     default_domain = Domain.AIGC
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
-        return claims(fs, root, accepts, _SUFFIXES)
+        if not claims(fs, root, accepts, _SUFFIXES):
+            return False
+        logs = (to_uri(fs, path) for path in json_files(fs, root, _SUFFIXES) if accepts(keys_at_head(fs, path)))
+        return _of_pictures(next(logs, None))
 
     def find(self, fs: AbstractFileSystem, root: str) -> Iterator[Candidate | Problem]:
         pictures = NamedFiles(fs, root if fs.isdir(root) else parent(root))
@@ -205,6 +209,17 @@ def _closed(found: Sequence[tuple[Row, Record]]) -> Session:
         records=tuple(record for _, record in found),
         sha256=digest([row.sha256 for row, _ in found]),
     )
+
+
+def _of_pictures(log: str | None) -> bool:
+    """Whether the first session of a log names pictures: logs of videos and of texts have the same keys."""
+    if log is None:
+        return False
+    try:
+        session = next((item for item in sessions(log) if isinstance(item, Session)), None)
+    except InputError:
+        return True  # to be reported
+    return session is None or any(split_suffix(name)[1] in PICTURE_SUFFIXES for name in session.slots())
 
 
 def _session(uri: str) -> Session:

@@ -16,6 +16,7 @@ from fsspec import AbstractFileSystem
 from schemas.errors import InputError
 from sources.identity import fingerprint
 from sources.places import entries, open_binary, split_suffix, to_uri
+from sources.video import SUFFIXES as VIDEO_SUFFIXES
 
 SUFFIXES = (".json", ".jsonl")
 LARGEST = 1 << 28
@@ -48,9 +49,14 @@ def keys_at_head(fs: AbstractFileSystem, path: str) -> frozenset[str]:
 
 
 def claims(fs: AbstractFileSystem, root: str, accepts: Accepts, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
-    """Whether a file, or one of the first few JSON files of a folder, has a format's keys at its beginning."""
+    """Whether a file, or one of the first few JSON files of a folder, has a format's keys at its beginning.
+
+    A folder that holds videos too is not claimed whole: they would not be read. Its JSON files are, one by one.
+    """
     if fs.isfile(root):
         return split_suffix(root)[1] in suffixes and accepts(keys_at_head(fs, root))
+    if not fs.isdir(root) or any(split_suffix(entry.name)[1] in VIDEO_SUFFIXES for entry in entries(fs, root)):
+        return False
     return any(accepts(keys_at_head(fs, path)) for path in json_files(fs, root, suffixes)[:_PEEKS])
 
 

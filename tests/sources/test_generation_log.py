@@ -184,11 +184,20 @@ def test_streams_are_selected_by_the_line_of_their_first_record(fs: AbstractFile
     assert [item.name for item in items if isinstance(item, Candidate)] == ["log-2", "log-3"]
 
 
+def test_videos_beside_a_log_are_still_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture(0))
+    (tmp_path / "log.jsonl").write_text(json.dumps({"prompt": "x", "image": "a.png"}))
+    (tmp_path / "film.mp4").write_bytes(b"")
+    items = [item for item in discover(SourceSpec(uri=str(tmp_path))) if isinstance(item, Candidate)]
+    assert [(item.name, item.format) for item in items] == [("film", "video"), ("log-0", "generation_log")]
+
+
 def test_other_json_lines_are_no_generation_logs(tmp_path: Path) -> None:
     for name, row in (
         ("edits", {"source_img": "a.png", "target_img": "b.png", "instruction": "x"}),
         ("chat", {"prompt": "Hello", "output": "Hi"}),
         ("captions", {"file_name": "a.png", "text": "a cat"}),
+        ("videos", {"prompt": "a cat runs", "file_name": "a.mp4"}),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data.jsonl").write_text(json.dumps(row))
