@@ -43,18 +43,22 @@ class ActionSegmentsAgent(GroundedAgent):
         instruction="Cut this recording into the stretches in which one thing happens, each with its span, its label "
         "and what is said or shown meanwhile.",
         names=(
-            r"(?:action|activity|event) (?:segment(?:s|ation)?|locali[sz]ation|detection|boundar(?:y|ies))",
+            r"(?:temporal )?(?:action|activity|event) "
+            r"(?:segment(?:s|ation)?|locali[sz]ation|detection|boundar(?:y|ies))",
             r"segment(?:s|ed|ation)?(?: (?:the|this|my) (?:video|recording|film|clip)s?)?",
-            r"(?:timestamped|timed|dense) (?:actions?|activit(?:y|ies)|captions?|events?)",
+            r"(?:timestamped|timed|dense) (?:\w+ )?(?:actions?|activit(?:y|ies)|captions?|events?)",
+            r"labell?ed (?:\w+ )?(?:actions?|activit(?:y|ies)|intervals?|stretches|spans)",
         ),
-        hints=(r"actions?", r"activit(?:y|ies)", r"start and end", r"boundar\w+", r"spans?", r"labels?"),
+        hints=(r"actions?", r"activit(?:y|ies)", r"start and (?:end|stop)", r"boundar\w+", r"spans?", r"label\w*"),
         examples=(
             "Cut the video into labelled actions with start and end times.",
             "Give me temporal action segmentation labels for this clip.",
             "I want to train an action detector: annotate when each action begins and ends.",
             "Split the recording into its activities.",
+            "List what is being done in each interval of the video.",
+            "When does each action start and stop?",
         ),
-        prior={Domain.DAILY_LIFE: 0.3, Domain.EMBODIED: 0.3},
+        prior={Domain.DAILY_LIFE: 0.3, Domain.EMBODIED: 0.2},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS, TrackKind.EVENTS}),
     )
 

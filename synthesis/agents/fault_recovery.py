@@ -138,18 +138,24 @@ class FaultRecoveryAgent(Agent):
         instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and "
         "how it should have gone on.",
         names=(
-            r"faults?",
+            r"faults?(?: recovery)?",
             r"recover\w*",
-            r"fail(?:s|ed|ures?|ing)?",
+            r"fail(?:s|ed|ures?|ing)?(?: (?:detection|analysis|recovery|diagnosis))?",
             r"mistakes?",
-            r"errors?",
-            r"decisions?(?:[- ]making)?",
-            r"world[- ]models?",
-            r"goes wrong|went wrong",
+            r"errors?(?: (?:correction|recovery|detection))?",
+            r"embodied(?= decisions?\b)",  # decisions are learned from where they go wrong, too
+            r"(?:goes|going|went) wrong",
             r"corrective|corrections?",
         ),
-        hints=(r"robots?\w*", r"manipulat\w+", r"embodied", r"grasp\w*", r"plan(?:s|ning)?", r"diagnos\w+", r"arms?"),
-        prior={Domain.EMBODIED: 0.45},
+        hints=(r"robots?\w*", r"manipulat\w+", r"embodied", r"grasp\w*", r"gripper", r"diagnos\w+", r"arms?", r"wrong"),
+        examples=(
+            "Find the fault of the robot and how it should have recovered.",
+            "What goes wrong in this manipulation, when, and why?",
+            "Detect failures of the grasp and give the correction.",
+            "Data for a robot that notices its mistakes and corrects them.",
+            "Diagnose the error and continue rightly.",
+        ),
+        prior={Domain.EMBODIED: 0.35},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS}),
     )
 

@@ -32,7 +32,14 @@ class ImageEditingAgent(Agent):
             r"before[- ]and[- ]after",
         ),
         hints=(r"instructions?", r"retouch\w*", r"inpaint\w*", r"images?", r"pictures?", r"photos?", r"pairs?"),
-        prior={Domain.AIGC: 0.45},
+        examples=(
+            "Make image editing data with the instruction of each edit.",
+            "What was changed from the first picture to the second?",
+            "Pairs of photos before and after with the command that makes one out of the other.",
+            "Where does the edited image differ from its source?",
+            "Train a model that edits pictures as it is told.",
+        ),
+        prior={Domain.AIGC: 0.4},
         needs=frozenset({TrackKind.IMAGES}),
     )
 

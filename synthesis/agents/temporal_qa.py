@@ -16,6 +16,7 @@ from synthesis.agents.passages import spread
 from synthesis.agents.temporal_questions import questions
 from synthesis.agents.temporal_words import QUOTED, Reference, kinds_of, named, only
 from synthesis.base import Agent, Evidence, Recognition
+from synthesis.intent.words import ANY_QUESTIONS
 from synthesis.verification.check import EPSILON, normalise, stands_in
 from synthesis.verification.mentions import find
 
@@ -35,20 +36,34 @@ class TemporalQAAgent(Agent):
         instruction="Write questions whose answers lie in when things happen in this recording (when, in which order, "
         "what before and after, how many), each with its answer and the spans that prove it.",
         names=(
-            r"temporal\w*",
-            r"questions?(?:[- ]and[- ]answers?|[- ]answering)?",
-            r"answers?",
-            r"q ?(?:&|/|and|\+)? ?as?\b",
-            r"v?qa",
-            r"quiz(?:zes)?",
+            r"temporal(?:ly)?(?: (?:reasoning|understanding|grounding|order(?:ing)?|questions?|q ?(?:&|and)? ?a|vqa"
+            r"|and|answer(?:s|ing)?|question[- ]answering))*",
+            *ANY_QUESTIONS,
         ),
-        hints=(r"when", r"timelines?", r"moments?", r"order(?:ing)?", r"locali[sz]\w+", r"events?", r"reasoning"),
+        hints=(
+            r"when",
+            r"timelines?",
+            r"moments?",
+            r"(?:chronological )?order(?:ing)?",
+            r"locali[sz]\w+",
+            r"events?",
+            r"before|after|first|last",
+            r"which second",
+        ),
+        examples=(
+            "Make temporal questions and answers about when things happen.",
+            "Ask what happens before and after something else in the video.",
+            "Questions about the order of events, with answers.",
+            "At which second does it happen? Make such questions.",
+            "Test whether a model understands the time line of a film.",
+            "How many times does something occur, and when for the first time?",
+        ),
         prior={
-            Domain.DAILY_LIFE: 0.4,
-            Domain.EDUCATION: 0.35,
-            Domain.EMBODIED: 0.25,
-            Domain.GUI: 0.2,
-            Domain.AIGC: 0.2,
+            Domain.DAILY_LIFE: 0.35,
+            Domain.EDUCATION: 0.2,
+            Domain.EMBODIED: 0.15,
+            Domain.GUI: 0.1,
+            Domain.AIGC: 0.1,
         },
     )
 

@@ -75,11 +75,11 @@ class WorldModelAgent(GroundedAgent):
         instruction="Write the transitions of this recording: the state before as measured, the action, and the state "
         "that follows, with the frame of each.",
         names=(
-            r"world[- ]models?(?:ling|ing)?",
+            r"world[- ]model(?:s|l?ing)?(?: (?:training )?(?:data|transitions?))?",
             r"(?:state|forward) (?:transitions?|predictions?)",
-            r"transition (?:data|tuples?|triples?|models?)",
+            r"transitions?(?: (?:data|tuples?|triples?|models?))?",
             r"next[- ](?:state|frame|observation|screen)s?(?: predictions?)?",
-            r"(?:forward|environment|action[- ]conditioned) dynamics(?: models?)?",
+            r"(?:(?:forward|environment|action[- ]conditioned) )?dynamics(?: (?:models?|transitions?|data))?",
             r"state[- ]action[- ](?:next[- ])?state",
         ),
         hints=(r"states?", r"actions?", r"predict\w*", r"dynamics", r"simulat\w+", r"robots?\w*", r"manipulat\w+"),
@@ -91,7 +91,7 @@ class WorldModelAgent(GroundedAgent):
             "Build data for predicting the next state of the environment.",
             "Make action-conditioned prediction data: what was the case, what was done, what was the case then.",
         ),
-        prior={Domain.EMBODIED: 0.3, Domain.GUI: 0.15},
+        prior={Domain.EMBODIED: 0.3, Domain.GUI: 0.1},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS, TrackKind.EVENTS}),
     )
 

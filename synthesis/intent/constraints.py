@@ -156,6 +156,9 @@ def _counts(left: _Sentence, nouns: Iterable[str]) -> tuple[Count, ...]:
     for match in left.take(rf"{_BOUND} {_AMOUNT}(?! ?{_UNIT})(?! \w+ {_UNIT})(?P<rest> [a-z]+s\b)?", keep="rest"):
         noun = (match["rest"] or "").strip()
         counts += _count(match, ITEMS if noun in ("", "is", "as", "this", "us") else noun, left)
+    named = {count.noun for count in counts} - {ITEMS}
+    if len(named) == 1:  # `at least 3 and at most 5 questions`: both bounds are of questions
+        counts = [count.model_copy(update={"noun": next(iter(named))}) for count in counts]
     return _merged(counts)
 
 

@@ -73,35 +73,32 @@ class _Request:
         try:
             reading = read(self.intent.text, forms())
             self._expect_understood(reading)
-            constraints, notes = self._constraints(reading)
-            named, others, unmet = self._named(reading)
+            specs = self._specs(reading)
         except ClashError as clash:
             raise self.unsuited(str(clash)) from clash
+        if not specs:
+            raise self.unsuited(f"nothing that {self.intent.text!r} asks for can be made of it")
+        return sorted(specs, key=lambda spec: -spec.confidence)
+
+    def _specs(self, reading: Reading) -> list[TaskSpec]:
+        constraints, notes = self._constraints(reading)
+        named, others, unmet = self._named(reading)
+        if unmet and not named:
+            raise ClashError("; ".join(unmet))
         refused = {name for mention in reading.refused for name in mention.task_types} - set(named)
         open_forms = [form for form in self.fitting if form.task_type not in refused]
-        if unmet and not named:
-            raise self.unsuited("; ".join(unmet))
         confidence = self._named_confidence(reading, named) | self._meant_confidence(reading, open_forms, named)
-        specs = [
+        return [
             self._spec(
                 form,
                 confidence[form.task_type],
-                [
-                    *([f"{quoted(named[form.task_type])} names it"] if form.task_type in named else []),
-                    *self._because(reading, form, named, others),
-                    *unmet,
-                    *reading.notes,
-                    *notes,
-                ],
+                [*self._because(reading, form, named, others), *unmet, *reading.notes, *notes],
                 constraints,
                 bool(reading.joins[form.task_type]),
             )
             for form in open_forms
             if form.task_type in confidence
         ]
-        if not specs:
-            raise self.unsuited(f"nothing that {self.intent.text!r} asks for can be made of it")
-        return sorted(specs, key=lambda spec: -spec.confidence)
 
     def of_model(self, answer: ModelReading) -> list[TaskSpec]:
         """The readings of a language model, as far as they fit the input."""
@@ -201,6 +198,8 @@ class _Request:
         self, reading: Reading, form: Form, named: dict[str, list[str]], others: dict[str, list[str]]
     ) -> Iterable[str]:
         name = form.task_type
+        if name in named:
+            yield f"{quoted(named[name])} names it"
         if name in others and name not in named:
             yield f"{quoted(dict.fromkeys(others[name]))} may mean it too"
         if reading.hints[name]:

@@ -8,6 +8,7 @@ from facts import stream
 from schemas.errors import UnsuitedError
 from schemas.stream import Domain, Track, TrackKind
 from schemas.task_spec import Intent
+from synthesis.agents.roster import TASKS
 from synthesis.intent.resolve import choose, resolve
 
 VIDEO = Track(kind=TrackKind.VIDEO, name="video")
@@ -27,12 +28,16 @@ def built(text: str, domain: Domain, *streams) -> list[str]:
 
 
 CLEAR = [
-    ("This is a worked-solution teaching video. Please construct tutoring data from it.", "education", ["tutorial"]),
+    (
+        "This is a worked-solution teaching video. Please construct tutoring data from it.",
+        "education",
+        ["stuck_point_tutoring" if "stuck_point_tutoring" in TASKS.names else "tutorial"],
+    ),
     (
         "This is a robot manipulation video. Help me construct embodied decision and world-model training data from "
         "it.",
         "embodied",
-        ["fault_recovery"],
+        ["fault_recovery", *({"world_model", "planning_decision"} & set(TASKS.names))],
     ),
     (
         "These are my mobile interaction fragments. Use them to construct a more comprehensive long-horizon task "
