@@ -18,6 +18,7 @@ TASKS = Roster(
         "temporal_qa": "synthesis.agents.temporal_qa:TemporalQAAgent",
         "gui_trajectory": "synthesis.agents.gui_trajectory:GuiTrajectoryAgent",
         "fault_recovery": "synthesis.agents.fault_recovery:FaultRecoveryAgent",
+        "grounding": "synthesis.agents.grounding:GroundingAgent",
         "world_model": "synthesis.agents.world_model:WorldModelAgent",
         "image_editing": "synthesis.agents.image_editing:ImageEditingAgent",
         "own_schema": "synthesis.agents.own_schema.agent:OwnSchemaAgent",

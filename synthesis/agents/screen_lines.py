@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 
 from schemas.anchor import FactualAnchor
 from schemas.geometry import Box
+from synthesis.verification.check import stands_in
 
 SURE = 0.95
 """Below, one line in a few is misread."""
@@ -13,6 +15,10 @@ LEAST_SIDE = 0.004
 """Of the frame: a box that is thinner shows nothing to point at."""
 LARGEST = 0.5
 """Share of the frame: a larger box points at everything."""
+
+_SAME_PLACE = 0.6
+"""Share of a line's box that another line's box covers where both are the same line, seen at different times."""
+_ALIKE = 0.6
 
 
 def readable(line: FactualAnchor) -> bool:
@@ -26,6 +32,31 @@ def readable(line: FactualAnchor) -> bool:
         and "\ufffd" not in text
         and sensible(box)
     )
+
+
+def partial(line: FactualAnchor, lines: Iterable[FactualAnchor]) -> bool:
+    """Whether a line is but a part of a word, or a worse reading, of what was read at the same place at another time:
+    a window stood before it, or it was moving."""
+    return any(
+        other.content != line.content and _covers(other.box, line.box) and _says_better(other, line) for other in lines
+    )
+
+
+def _covers(box: Box | None, part: Box | None) -> bool:
+    if box is None or part is None or part.area <= 0:
+        return False
+    width = min(box.x1, part.x1) - max(box.x0, part.x0)
+    height = min(box.y1, part.y1) - max(box.y0, part.y0)
+    return max(width, 0.0) * max(height, 0.0) >= _SAME_PLACE * part.area
+
+
+def _says_better(other: FactualAnchor, line: FactualAnchor) -> bool:
+    whole, part = other.content.casefold(), line.content.casefold()
+    if part in whole:
+        return not stands_in(part, whole)
+    if (other.confidence, other.t1 - other.t0) <= (line.confidence, line.t1 - line.t0):
+        return False
+    return SequenceMatcher(None, whole, part, autojunk=False).ratio() >= _ALIKE
 
 
 def sensible(box: Box) -> bool:
