@@ -16,6 +16,7 @@ TASKS = Roster(
         "tutorial": "synthesis.agents.tutorial:TutorialAgent",
         "action_segments": "synthesis.agents.action_segments:ActionSegmentsAgent",
         "temporal_qa": "synthesis.agents.temporal_qa:TemporalQAAgent",
+        "video_qa": "synthesis.agents.video_qa:VideoQAAgent",
         "gui_trajectory": "synthesis.agents.gui_trajectory:GuiTrajectoryAgent",
         "fault_recovery": "synthesis.agents.fault_recovery:FaultRecoveryAgent",
         "grounding": "synthesis.agents.grounding:GroundingAgent",
