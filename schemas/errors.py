@@ -49,6 +49,10 @@ class UnsuitedError(DataClawError):
     """An input is sound, but nothing asked of it can be made from it: filtered, with this reason."""
 
 
+class NeedsModelError(UnsuitedError):
+    """Facts alone do not make it: a backend with a model could. The prepared prompt goes into the rejects."""
+
+
 def unknown_name(what: str, name: str, known: Iterable[str], input: object = "") -> UsageError:
     """An error for a name that is not on a roster, with did-you-mean."""
     names = sorted(known)

@@ -12,17 +12,19 @@ import pyarrow as pa
 from experts.ensemble import Stopwatch
 from experts.roster import expert_class, signature, specs_for
 from schemas.anchor import FactualAnchor
-from schemas.errors import DataClawError, Problem, UnsuitedError
+from schemas.errors import DataClawError, NeedsModelError, Problem, UnsuitedError
 from schemas.outcome import Cost, Outcome, UnitOutcome
 from schemas.recipe import Recipe
 from schemas.rows import RESULT_SCHEMA, Group, Result, UnitPlan
 from schemas.score import Score
 from schemas.stream import Stream
+from schemas.task_spec import TaskSpec
 from schemas.triplet import ExpertVersion, Provenance, Triplet, triplet_id
 from synthesis.agents.roster import agent_of
 from synthesis.backends.roster import backend_class
 from synthesis.base import Agent, Evidence
 from synthesis.evidence import pick_frames, select_anchors, within
+from synthesis.prompt import prepare
 from synthesis.verification.verify import parse_output, passes, score_output, share_supported
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ class SynthesiseGroups:
             )
         try:
             return self._make(group, unit, watch)
+        except NeedsModelError as error:
+            return _End(Outcome.FILTERED, problem=error.problem, output=self._prepared(group, unit))
         except UnsuitedError as error:
             return _End(Outcome.FILTERED, problem=error.problem)
         except DataClawError as error:
@@ -103,9 +107,7 @@ class SynthesiseGroups:
 
     def _make(self, group: Group, unit: UnitPlan, watch: Stopwatch) -> _End:
         spec, streams = unit.spec, group.streams
-        agent = agent_of(spec)
-        anchors = within(_in_order(streams, group.anchors), streams, spec.constraints.window)
-        evidence = Evidence(streams=streams, anchors=anchors, spec=spec)
+        agent, evidence = agent_of(spec), _evidence(group, spec)
         stage = f"synthesise:{spec.task_type}"
         with watch.running(stage, calls=1):
             output = self._backend.write(agent, evidence)
@@ -154,6 +156,10 @@ class SynthesiseGroups:
         )
         return _End(Outcome.DONE, triplet=triplet)
 
+    def _prepared(self, group: Group, unit: UnitPlan) -> str:
+        """What a backend with a model would be asked."""
+        return prepare(agent_of(unit.spec), _evidence(group, unit.spec)).text
+
     def _judge(self, agent: Agent, output: str, evidence: Evidence) -> tuple[tuple[FactualAnchor, ...], Score]:
         """The anchors the row will hold and the score on exactly these, so that the row alone gives it again."""
         spec, streams = evidence.spec, evidence.streams
@@ -185,6 +191,11 @@ class _End:
     problem: Problem | None = None
     score: Score | None = None
     output: str | None = None
+
+
+def _evidence(group: Group, spec: TaskSpec) -> Evidence:
+    anchors = within(_in_order(group.streams, group.anchors), group.streams, spec.constraints.window)
+    return Evidence(streams=group.streams, anchors=anchors, spec=spec)
 
 
 def _in_order(streams: Sequence[Stream], anchors: Sequence[FactualAnchor]) -> tuple[FactualAnchor, ...]:

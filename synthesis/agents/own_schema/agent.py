@@ -14,7 +14,7 @@ from pydantic import BaseModel, RootModel
 
 from schemas.base import canonical_json
 from schemas.constraints import Constraints
-from schemas.errors import UnsuitedError
+from schemas.errors import NeedsModelError, UnsuitedError
 from schemas.score import Support
 from schemas.stream import Domain
 from schemas.task_spec import Intent, TaskSpec
@@ -64,7 +64,7 @@ class OwnSchemaAgent(GroundedAgent):
         try:
             value = fill(schema_of(self._schema), evidence)
         except UnfillableError as error:
-            raise UnsuitedError(
+            raise NeedsModelError(
                 uri,
                 f"the field {error.place} of the schema cannot be filled by rules: {error.why}",
                 "Make it optional, name it after something measured (start, end, text, label, box), or choose a "
