@@ -15,6 +15,7 @@ from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
 from sources.decoding import VideoDecoder
+from sources.encoded import Film, FilmRecording, describe_films, most_pixels
 from sources.identity import stream_sha256
 from sources.jsonfiles import read_json
 from sources.lerobot_layout import FORMAT, INFO, Episode, cameras, find_episodes
@@ -28,14 +29,18 @@ _TOLERANCE = 0.5
 
 
 class LeRobotRecording(Recording):
-    """An open episode: the first camera's frames, the signals, the task."""
+    """An open episode: the frames of the first camera (of those with a video, else with pictures in the table), the
+    signals, the task."""
 
-    def __init__(self, episode: Episode) -> None:
+    def __init__(self, episode: Episode, tracks: Sequence[Track]) -> None:
         self._episode = episode
-        self._video: VideoRecording | VideoWindow | None = None
-        for camera, uri in episode.cameras[:1]:
-            span = episode.span(camera)
+        self._video: VideoRecording | VideoWindow | FilmRecording | None = None
+        shown = next((track.name for track in tracks if track.kind == TrackKind.VIDEO), None)
+        if shown in episode.videos:
+            uri, span = episode.videos[shown], episode.span(shown)
             self._video = VideoWindow(uri, span) if span else VideoRecording(uri)
+        elif shown is not None:
+            self._video = FilmRecording(_film(episode, shown), most_pixels(tracks, shown))
 
     def close(self) -> None:
         if self._video is not None:
@@ -96,21 +101,37 @@ class LeRobotSource:
 
     def open(self, stream: Stream) -> Recording:
         number = int(stream.uri.rpartition("#")[2])
-        return LeRobotRecording(Episode({part.role: part.uri for part in stream.parts}, number))
+        return LeRobotRecording(Episode({part.role: part.uri for part in stream.parts}, number), stream.tracks)
 
 
 def _videos(episode: Episode, max_pixels: int) -> tuple[list[Track], list[float], list[str]]:
     """A track and a readable duration (seconds) for each camera, and notes."""
     tracks, ends, notes = [], [], []
-    for camera, uri in episode.cameras:
+    for camera, uri in episode.videos.items():
         track, end, said = _describe(episode, camera, uri, max_pixels)
         tracks.append(track)
         ends.append(end)
         notes += said
-    there = {camera for camera, _ in episode.cameras}
-    notes += [f"no file for {camera}: not read" for camera in cameras(episode.info) if camera not in there]
-    notes += [f"{camera} lies as pictures in the table: not read" for camera in cameras(episode.info, "image")]
-    return tracks, ends, notes
+    notes += [f"no file for {camera}: not read" for camera in cameras(episode.info) if camera not in episode.videos]
+    films = [_film(episode, camera) for camera in cameras(episode.info, "image")]
+    notes += [f"no pictures of {film.camera}: not read" for film in films if not film.pictures]
+    films = [film for film in films if film.pictures]
+    shown, said, errors = describe_films(films, _rate(episode) or 1.0, max_pixels)
+    if errors and not tracks and not shown:
+        raise errors[0]
+    ends += [film.times[-1] + 1 / (_rate(episode) or 1.0) for film in films]
+    return tracks + shown, ends, notes + said
+
+
+def _film(episode: Episode, camera: str) -> Film:
+    """The pictures of a camera that lie in the table, (bytes, path) in each row; empty where there are none."""
+    table = episode.rows([camera, "timestamp"])
+    cells = table[camera].to_pylist() if camera in table.column_names else []
+    held = [cell.get("bytes") if isinstance(cell, dict) else None for cell in cells]
+    pictures = [data if isinstance(data, bytes) else b"" for data in held]
+    if not any(pictures):
+        return Film(episode.uri, camera, (), ())
+    return Film(episode.uri, camera, _times(episode, table).tolist(), pictures)
 
 
 def _describe(episode: Episode, camera: str, uri: str, max_pixels: int) -> tuple[Track, float, list[str]]:
@@ -124,10 +145,15 @@ def _describe(episode: Episode, camera: str, uri: str, max_pixels: int) -> tuple
 
 def _joints(episode: Episode, signals: Signals) -> tuple[Track, float]:
     """The track of the signals, and the second at which the last row ends."""
-    fps = episode.info.get("fps")
-    rate = float(fps) if isinstance(fps, int | float) and fps > 0 else None
+    rate = _rate(episode)
     track = Track(kind=TrackKind.SIGNALS, name="joints", rate=rate, items=len(signals.times))
     return track, float(signals.times[-1]) + (1 / rate if rate else 0.0)
+
+
+def _rate(episode: Episode) -> float | None:
+    """Rows a second, where meta tells."""
+    fps = episode.info.get("fps")
+    return float(fps) if isinstance(fps, int | float) and fps > 0 else None
 
 
 def _disagreements(episode: Episode, signals: Signals, videos: Sequence[Track]) -> Iterator[str]:
@@ -168,10 +194,10 @@ def _times(episode: Episode, table: pa.Table) -> NDArray[np.float64]:
     uri = episode.files["data"]
     stamps = _matrix(table, "timestamp", uri)
     if stamps is None:
-        fps = episode.info.get("fps")
-        if not isinstance(fps, int | float) or fps <= 0:
+        rate = _rate(episode)
+        if rate is None:
             raise InputError(uri, "neither timestamps nor a frame rate", "Copy the episode again")
-        return np.arange(table.num_rows) / fps
+        return np.arange(table.num_rows) / rate
     times = stamps.reshape(-1)
     if len(times) != table.num_rows or (np.diff(times) < 0).any():
         raise InputError(uri, "its timestamps do not go up row by row", "Copy the episode again")

@@ -76,9 +76,14 @@ class Episode:
         self.info = read_info(files["info"])
 
     @property
-    def cameras(self) -> list[tuple[str, str]]:
-        """Feature and URI of each camera whose file is there, in the order of preference."""
-        return [(role.removeprefix(CAMERA), uri) for role, uri in self.files.items() if role.startswith(CAMERA)]
+    def uri(self) -> str:
+        """The episode as errors call it."""
+        return f"{self.files['info'].removesuffix(INFO)[:-1]}#{self.number}"
+
+    @property
+    def videos(self) -> dict[str, str]:
+        """The URI of each camera's video that is there, by feature, in the order of preference."""
+        return {role.removeprefix(CAMERA): uri for role, uri in self.files.items() if role.startswith(CAMERA)}
 
     def rows(self, columns: Sequence[str]) -> pa.Table:
         """Those of the columns that there are, of this episode's rows alone.

@@ -20,11 +20,9 @@ from numpy.typing import NDArray
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
-from sources.frame import Pixels
+from sources.encoded import Film, FilmRecording, describe_films, most_pixels
 from sources.identity import stream_sha256
-from sources.images import Header, measure, read_pixels
 from sources.jsonfiles import read_json
-from sources.pictures import StillRecording
 from sources.places import basename, entries, to_uri
 from sources.robots import joined, overview_first
 from sources.tfrecords import Example, read_record, record_index
@@ -124,7 +122,11 @@ class RldsSource:
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
         episode = Episode(candidate.uri, {part.role: part.uri for part in parts})
-        tracks = _picture_tracks(episode, max_pixels)
+        films = (episode.film(camera) for camera in episode.cameras())
+        tracks, said, errors = describe_films(films, 1 / STEP_SECONDS, max_pixels)
+        if errors and not tracks:
+            raise errors[0]
+        episode.notes += said
         signals = episode.signals()
         if signals is not None:
             rate = 1 / STEP_SECONDS
@@ -151,27 +153,16 @@ class RldsSource:
 
     def open(self, stream: Stream) -> Recording:
         episode = Episode(stream.uri, {part.role: part.uri for part in stream.parts})
-        shown = next((track for track in stream.tracks if track.kind == TrackKind.IMAGES), None)
-        # None is larger than what probe saw: a file that changed since is refused.
-        most = shown.width * shown.height if shown and shown.width and shown.height else None
-        return RldsRecording(episode, episode.pictures(shown.name, most) if shown else [], most)
+        camera = next((track.name for track in stream.tracks if track.kind == TrackKind.VIDEO), "")
+        return RldsRecording(episode, camera, most_pixels(stream.tracks, camera))
 
 
-class RldsRecording(StillRecording):
-    """An open episode: the pictures of the first camera as (step, encoded), the state, the task."""
+class RldsRecording(FilmRecording):
+    """An open episode: the pictures of the first camera, the state, the task."""
 
-    def __init__(self, episode: Episode, pictures: Sequence[tuple[int, bytes]], max_pixels: int | None) -> None:
-        super().__init__([step * STEP_SECONDS for step, _ in pictures])
+    def __init__(self, episode: Episode, camera: str, max_pixels: int | None) -> None:
+        super().__init__(episode.film(camera), max_pixels)
         self._episode = episode
-        self._pictures = pictures
-        self._max_pixels = max_pixels
-
-    def close(self) -> None:
-        """Nothing stays open: the episode is in memory."""
-
-    def pixels(self, index: int) -> Pixels:
-        step, data = self._pictures[index]
-        return read_pixels(f"{self._episode.uri} (step {step})", self._max_pixels, data)
 
     def texts(self) -> Sequence[str]:
         return self._episode.texts()
@@ -218,17 +209,15 @@ class Episode:
         images = (feature for feature in self._features if feature.kind == "image")
         return overview_first(feature.name for feature in images if "depth" not in feature.name.lower())
 
-    def pictures(self, camera: str, max_pixels: int | None) -> list[tuple[int, bytes]]:
-        """The encoded pictures of a camera with their steps, those left out whose header cannot be read."""
-        return [(step, data) for step, data, header in self.measured(camera, max_pixels) if isinstance(header, Header)]
+    def film(self, camera: str) -> Film:
+        """The pictures of a camera; none, where it is unknown."""
+        return Film(self.uri, camera, self.times().tolist(), self._example.texts(camera))
 
-    def measured(self, camera: str, max_pixels: int | None) -> Iterator[tuple[int, bytes, Header | InputError]]:
-        """Step, encoded picture, and what its header says or why it cannot be used."""
-        for step, data in enumerate(self._example.texts(camera)):
-            try:
-                yield step, data, measure(f"{self.uri} (step {step})", data, max_pixels)
-            except InputError as error:
-                yield step, data, error
+    def times(self) -> NDArray[np.float64]:
+        """Nominal seconds of each step."""
+        times = np.arange(self.steps, dtype=np.float64)
+        times *= STEP_SECONDS
+        return times
 
     def signals(self) -> Signals | None:
         """Where the robot was at each step; what it was told, where only that is known.
@@ -236,8 +225,7 @@ class Episode:
         The columns of an RLDS action (often changes of a pose) are not those of its state, and nothing tells which
         are the same: never both.
         """
-        times = np.arange(self.steps, dtype=np.float64)
-        times *= STEP_SECONDS
+        times = self.times()
         state = self._blocks(_OBSERVATION)
         if state:
             return joined(times, state)
@@ -269,43 +257,6 @@ class Episode:
             for value in self._example.texts(feature.name)
         ]
         return tuple(dict.fromkeys(value for value in values if value))
-
-
-def _picture_tracks(episode: Episode, max_pixels: int) -> list[Track]:
-    """A track for each camera with a picture that can be read; what cannot becomes a note of the episode.
-
-    Raises:
-        schemas.errors.InputError: there are cameras, and no picture of any can be read.
-    """
-    tracks, first_error = [], None
-    for camera in episode.cameras():
-        headers, errors = [], []
-        for step, _, found in episode.measured(camera, max_pixels):
-            if isinstance(found, Header):
-                headers.append(found)
-            else:
-                errors.append(f"{camera}: picture of step {step} left out: {found.problem.cause}")
-                first_error = first_error or found
-        if errors:
-            more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-            episode.notes.append(f"{errors[0]}{more}")
-        if headers:
-            tracks.append(_picture_track(camera, headers))
-    if first_error is not None and not tracks:
-        raise first_error
-    return tracks
-
-
-def _picture_track(camera: str, headers: Sequence[Header]) -> Track:
-    return Track(
-        kind=TrackKind.IMAGES,
-        name=camera,
-        codec=headers[0].codec,
-        width=max(header.width for header in headers),
-        height=max(header.height for header in headers),
-        rate=1 / STEP_SECONDS,
-        items=len(headers),
-    )
 
 
 def _shards(fs: AbstractFileSystem, root: str) -> list[Shard]:

@@ -105,7 +105,7 @@ class RobomimicSource:
         )
 
     def open(self, stream: Stream) -> Recording:
-        shown = next((track for track in stream.tracks if track.kind == TrackKind.IMAGES), None)
+        shown = next((track for track in stream.tracks if track.kind == TrackKind.VIDEO), None)
         return RobomimicRecording(stream.uri, stream.parts[0].uri, shown)
 
 
@@ -239,7 +239,7 @@ def _picture_track(demo: Demo, camera: str, max_pixels: int) -> Track:
     if height * width > max_pixels:
         cause = f"the pictures of {camera} have {width} x {height} pixels, more than the {max_pixels} allowed"
         raise InputError(demo.uri, cause, "Raise sampling.max_pixels in the recipe, or scale them down")
-    return Track(kind=TrackKind.IMAGES, name=camera, width=width, height=height, rate=demo.rate, items=demo.steps)
+    return Track(kind=TrackKind.VIDEO, name=camera, width=width, height=height, rate=demo.rate, items=demo.steps)
 
 
 @contextmanager

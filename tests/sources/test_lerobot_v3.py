@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import sources.identity
 from schemas.errors import InputError, Problem
@@ -181,12 +183,52 @@ def test_cameras_are_tracks_and_the_one_that_sees_the_scene_is_shown(tmp_path: P
     assert any(WRIST in note for note in stream.notes)
 
 
-def test_pictures_in_the_table_are_named_as_not_read(tmp_path: Path) -> None:
-    root = data_set(tmp_path / "set")
+def encoded(shade: int) -> dict[str, Any]:
+    """A picture as the table of a data set holds it."""
+    out = io.BytesIO()
+    Image.new("RGB", (32, 24), (shade, shade, shade)).save(out, "PNG")
+    return {"bytes": out.getvalue(), "path": "frame.png"}
+
+
+def with_pictures(root: Path, cells: list[Any]) -> Path:
+    """A data set whose camera lies as pictures in the table."""
+    data_set(root, cameras=())
     info = json.loads((root / "meta" / "info.json").read_text())
-    info["features"]["observation.images.inner"] = {"dtype": "image"}
+    info["features"]["observation.images.inner"] = {"dtype": "image", "shape": [24, 32, 3]}
     (root / "meta" / "info.json").write_text(json.dumps(info))
-    assert any("observation.images.inner" in note for note in probed(found(root)[0][0]).notes)
+    path = root / "data" / "chunk-000" / "file-000.parquet"
+    pq.write_table(pq.read_table(path).append_column("observation.images.inner", [cells]), path, row_group_size=4)
+    return root
+
+
+def test_pictures_in_the_table_are_a_film(tmp_path: Path) -> None:
+    cells = [encoded(10 * row) for row in range(sum(LENGTHS))]
+    stream = probed(found(with_pictures(tmp_path / "set", cells))[0][1])
+    assert stream.has(TrackKind.VIDEO)
+    assert stream.duration == pytest.approx(0.7)
+    with open_recording(stream) as recording:
+        frames = list(recording.frames(0.0, 99.0, None))
+        assert [frame.time for frame in frames] == pytest.approx([number / FPS for number in range(7)], abs=1e-6)
+        assert [float(frame.gray().mean()) for frame in frames] == [10 * row for row in range(5, 12)]
+        assert recording.signals() is not None
+    with pytest.raises(InputError, match="32 x 24"):
+        probed(found(tmp_path / "set")[0][0], max_pixels=100)
+
+
+def test_pictures_in_the_table_that_cannot_be_read_are_a_note(tmp_path: Path) -> None:
+    cells: list[Any] = [encoded(10 * row) for row in range(sum(LENGTHS))]
+    cells[1], cells[2] = None, {"bytes": b"text", "path": None}
+    stream = probed(found(with_pictures(tmp_path / "set", cells))[0][0])
+    assert any("picture of step 1 left out" in note and "1 more" in note for note in stream.notes)
+    with open_recording(stream) as recording:
+        assert [round(frame.time, 6) for frame in recording.frames(0.0, 99.0, None)] == [0.0, 0.3, 0.4]
+
+
+@pytest.mark.parametrize("cell", ["a path", 7, None])
+def test_a_camera_that_is_no_pictures_is_a_note(tmp_path: Path, cell: Any) -> None:
+    stream = probed(found(with_pictures(tmp_path / "set", [cell] * sum(LENGTHS)))[0][0])
+    assert "no pictures of observation.images.inner: not read" in stream.notes
+    assert not stream.has(TrackKind.VIDEO)
 
 
 def test_the_wrong_file_is_an_error_not_another_episode(tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ def test_each_record_is_a_stream_with_pictures_state_and_task(tmp_path: Path) ->
         stream = probed(candidate)
         assert stream.domain is Domain.EMBODIED
         assert stream.duration == pytest.approx(0.4)
-        images = [track.name for track in stream.tracks if track.kind == TrackKind.IMAGES]
-        assert images == ["steps/observation/image", "steps/observation/wrist_image"]
+        cameras = [track.name for track in stream.tracks if track.kind == TrackKind.VIDEO]
+        assert cameras == ["steps/observation/image", "steps/observation/wrist_image"]
         assert stream.notes == ("nominal time: 0.1 s for each step",)
         with open_recording(stream) as recording:
             frames = list(recording.frames(0.0, stream.duration, None))
@@ -240,7 +240,7 @@ def test_a_sequence_example_is_read_like_an_example(tmp_path: Path) -> None:
     }
     record = sequence_example({"episode_metadata/file_path": [b"x"]}, lists)
     stream = probed(found(data_set(tmp_path / "set", [[record]]))[0][0])
-    assert stream.has(TrackKind.IMAGES)
+    assert stream.has(TrackKind.VIDEO)
     assert signals_of(stream).state.tolist() == [[1.0, 1.0, 2.0]] * STEPS  # type: ignore[union-attr]
 
 
@@ -350,7 +350,10 @@ def test_one_bad_picture_leaves_the_others(tmp_path: Path) -> None:
 def test_a_picture_cut_off_is_an_error_when_it_is_shown(tmp_path: Path) -> None:
     whole = picture(10, "BMP")
     stream = only(tmp_path / "set", steps__observation__image=[whole, whole[:-500], whole, whole])
-    with open_recording(stream) as recording, pytest.raises(InputError, match=r"train/0/0 \(step 1\)"):
+    with (
+        open_recording(stream) as recording,
+        pytest.raises(InputError, match=r"train/0/0 \(steps/observation/image, step 1\)"),
+    ):
         list(recording.frames(0.0, 1.0, None))
 
 

@@ -85,7 +85,7 @@ def test_each_demonstration_is_a_stream(tmp_path: Path) -> None:
     for number in (0, 2):
         stream = probed(candidates[number])
         assert (stream.format, stream.domain, stream.duration) == ("robomimic", Domain.EMBODIED, 0.6)
-        assert [track.name for track in stream.tracks if track.kind == TrackKind.IMAGES] == [FRONT, WRIST]
+        assert [track.name for track in stream.tracks if track.kind == TrackKind.VIDEO] == [FRONT, WRIST]
         assert stream.notes == ()
         with open_recording(stream) as recording:
             frames = list(recording.frames(0.0, stream.duration, None))
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_a_note_and_the_rest_is_read(tmp_path: Path, name: 
     stream = probed(found(demos(tmp_path / "lift.hdf5", **{name: values}))[0][0])
     field = name.replace("__", "/")
     assert any(note.startswith(field) and word in note for note in stream.notes), stream.notes
-    assert stream.has(TrackKind.IMAGES)
+    assert stream.has(TrackKind.VIDEO)
     assert stream.has(TrackKind.SIGNALS)
     with open_recording(stream) as recording:
         assert len(list(recording.frames(0.0, 9.0, None))) == STEPS
@@ -240,7 +240,7 @@ def test_external_links_are_refused(tmp_path: Path) -> None:
     first, *others = found(path)[0]
     stream = probed(first)
     assert any(note.startswith(FRONT) and "link to another file" in note for note in stream.notes)
-    assert [track.name for track in stream.tracks if track.kind == TrackKind.IMAGES] == [WRIST]
+    assert [track.name for track in stream.tracks if track.kind == TrackKind.VIDEO] == [WRIST]
     assert len(others) == 2
     for other in others:
         with pytest.raises(InputError, match="link to another file"):
@@ -303,7 +303,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["data/demo_0"].attrs["language"] = np.void(bomb)
         file["data"].attrs["env_args"] = np.void(bomb)
-    assert probed(found(path)[0][0]).has(TrackKind.IMAGES)
+    assert probed(found(path)[0][0]).has(TrackKind.VIDEO)
 
 
 def test_a_file_in_a_store_is_read_like_a_local_one(tmp_path: Path) -> None:
