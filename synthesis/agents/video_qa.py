@@ -20,6 +20,7 @@ from synthesis.agents.proofs import proved, refused, stream_of
 from synthesis.agents.temporal_words import Reference, kinds_of, named
 from synthesis.agents.video_questions import APART, CAMERA_WORDS, FAMILIES, difficulty, video_questions
 from synthesis.base import Evidence, GroundedAgent, Recognition
+from synthesis.intent.words import ANY_QUESTIONS
 from synthesis.verification.check import EPSILON, TOLERANCE, normalise, stands_in
 from synthesis.verification.mentions import find
 
@@ -56,12 +57,13 @@ class VideoQAAgent(GroundedAgent):
         instruction="Write questions on what is said, shown and done in this recording, each with its answer, the "
         "spans that prove it and, unless open answers are asked for, options taken from the same recording.",
         names=(
-            r"video (?:q ?(?:&|/|and|\+)? ?a|vqa|question[- ]answer(?:ing|s)?|questions?|quiz(?:zes)?)",
+            r"video[- ](?:q ?(?:&|/|and|\+)? ?as?|vqa|question[- ](?:and[- ])?answer(?:ing|s)?|questions?|quiz(?:zes)?)"
+            r"(?: pairs?)?",
             r"(?:multiple[- ]choice|mcq)s?(?: questions?)?",
             r"questions? with (?:\w+ )?(?:options|choices|distractors)",
-            r"video understanding (?:questions?|data|benchmark)",
-            r"v?qa pairs",
+            r"(?:video understanding|comprehension) (?:questions?|data|benchmark)",
             r"open[- ]ended questions?",
+            *ANY_QUESTIONS,
         ),
         hints=(r"options?", r"choices?", r"distractors?", r"video understanding", r"compre?hension", r"what happens"),
         examples=(
@@ -73,7 +75,13 @@ class VideoQAAgent(GroundedAgent):
             "Build a video understanding benchmark: what happens after this, what happened before that.",
             "Create VideoQA pairs for instruction tuning of a video language model.",
         ),
-        prior={Domain.DAILY_LIFE: 0.35, Domain.EDUCATION: 0.25, Domain.GUI: 0.15, Domain.EMBODIED: 0.15},
+        prior={
+            Domain.DAILY_LIFE: 0.4,
+            Domain.EDUCATION: 0.25,
+            Domain.AIGC: 0.15,
+            Domain.GUI: 0.1,
+            Domain.EMBODIED: 0.1,
+        },
     )
 
     def compose(self, evidence: Evidence) -> VideoQA:

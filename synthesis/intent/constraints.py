@@ -149,10 +149,10 @@ def _part_for(noun: str, keys: list[str]) -> str | None:
 
 def _counts(left: _Sentence, nouns: Iterable[str]) -> tuple[Count, ...]:
     patterns = _NOUNS | {noun: _plural(noun) for noun in nouns if noun not in _NOUNS}
-    known = "|".join(f"(?P<{noun}>{pattern})" for noun, pattern in patterns.items())
+    known = "|".join(f"(?P<noun{place}>{pattern})" for place, pattern in enumerate(patterns.values()))
     counts: list[Count] = []
     for match in left.take(rf"{_GIVEN}(?:{_BOUND} )?{_AMOUNT} (?P<rest>{_ADJECTIVES}(?:{known}))", keep="rest"):
-        counts += _count(match, next(noun for noun in patterns if match[noun]), left)
+        counts += _count(match, next(noun for place, noun in enumerate(patterns) if match[f"noun{place}"]), left)
     for match in left.take(rf"{_BOUND} {_AMOUNT}(?! ?{_UNIT})(?! \w+ {_UNIT})(?P<rest> [a-z]+s\b)?", keep="rest"):
         noun = (match["rest"] or "").strip()
         counts += _count(match, ITEMS if noun in ("", "is", "as", "this", "us") else noun, left)
@@ -163,8 +163,8 @@ def _counts(left: _Sentence, nouns: Iterable[str]) -> tuple[Count, ...]:
 
 
 def _plural(noun: str) -> str:
-    words = noun.replace("_", "[ _-]")
-    return f"{words[:-1]}s?" if words.endswith("s") else words
+    words = re.escape(noun.lower()).replace("_", "[ _-]")
+    return f"{words}?" if words.endswith("s") else words
 
 
 def _count(match: re.Match[str], noun: str, left: _Sentence) -> list[Count]:
@@ -291,6 +291,10 @@ def _language(left: _Sentence) -> str | None:
     ):
         if not re.search(rf"\b{_SOURCES} $", match.string[: match.start()]):
             found |= {code_of(name): _quote(match) for name in (match["language"], match["other"]) if name}
+    for match in left.take(
+        rf"(?P<language>{LANGUAGE})(?P<rest>[- ](?:questions?|answers?|texts?|output|q&?a))", "rest"
+    ):
+        found[code_of(match["language"])] = _quote(match)
     if len(found) > 1:
         words = " and ".join(dict.fromkeys(f'"{words}"' for words in found.values()))
         raise ClashError(f"{words} asks for different languages: ask for each in a sentence of its own")
@@ -347,7 +351,7 @@ def _difficulty(left: _Sentence) -> Difficulty | None:
 
 def _most_words(left: _Sentence) -> int | None:
     bounds = []
-    most = rf"{_MOST}|{_FEWER}|within|in"
+    most = rf"{_MOST}|{_FEWER}|within|in"  # "under 200" is meant as a round figure
     for match in left.take(rf"(?:{most}) (?P<n>{NUMBER}) words|(?P<m>{NUMBER}) words (?:or (?:less|fewer)|max\w*)"):
         bounds.append(max(1, number_in(match["n"] or match["m"])))
     for match in left.take(rf"(?:{_LEAST}|{_MORE}|{_ABOUT})? ?{NUMBER} words"):
