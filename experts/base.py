@@ -10,7 +10,7 @@ from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.geometry import Box, Point
 from schemas.recipe import Scalar
 from schemas.segment import Segment
-from schemas.stream import Stream, TrackKind
+from schemas.stream import Domain, Stream, TrackKind
 from sources.base import Recording
 from sources.frame import Frame
 
@@ -42,6 +42,8 @@ class Expert(ABC):
     version: ClassVar[str]
     reads: ClassVar[frozenset[TrackKind]]
     """It works on a stream that has a track of any of these kinds."""
+    domains: ClassVar[frozenset[Domain]] = frozenset()
+    """The domains in which a plugin's expert looks without being named; built-in ones stand in the roster."""
     rate: ClassVar[float | str | None] = 0.0
     lead: ClassVar[float] = 0.0
 
@@ -62,7 +64,7 @@ class Expert(ABC):
     def anchor(
         self,
         segment: Segment,
-        kind: AnchorKind,
+        kind: AnchorKind | str,
         t0: float,
         t1: float | None = None,
         *,

@@ -33,11 +33,11 @@ EXPERTS = Roster(
 FOR_DOMAIN = {
     Domain.DAILY_LIFE: ("shots", "subtitles", "given_text"),
     Domain.EDUCATION: ("screen", "ocr", "subtitles", "given_text"),
-    Domain.GUI: ("screen", "ocr", "input_events", "given_text"),
-    Domain.EMBODIED: ("motion", "proprioception", "given_text"),
-    Domain.AIGC: ("shots", "edit_region", "given_text"),
+    Domain.GUI: ("screen", "ocr", "input_events", "subtitles", "given_text"),
+    Domain.EMBODIED: ("motion", "proprioception", "subtitles", "given_text"),
+    Domain.AIGC: ("shots", "edit_region", "subtitles", "given_text"),
 }
-"""What each domain needs when the recipe does not say."""
+"""What each domain needs when the recipe does not say, plugins aside."""
 
 
 def expert_class(name: str) -> type[Expert]:
@@ -49,9 +49,15 @@ def expert_class(name: str) -> type[Expert]:
     return cast(type[Expert], EXPERTS.load(name))
 
 
+def default_names(domain: Domain) -> tuple[str, ...]:
+    """The experts that look at a domain when the recipe does not say: the built-in ones, and plugins that ask for it."""
+    plugins = [name for name in EXPERTS.names if name not in EXPERTS.built_in]
+    return (*FOR_DOMAIN[domain], *(name for name in plugins if domain in expert_class(name).domains))
+
+
 def specs_for(stream: Stream, chosen: Iterable[ExpertSpec] | None) -> list[ExpertSpec]:
     """The experts that look at a stream: those chosen, or those of its domain, as far as they read its tracks."""
-    specs = [ExpertSpec(name=name) for name in FOR_DOMAIN[stream.domain]] if chosen is None else list(chosen)
+    specs = [ExpertSpec(name=name) for name in default_names(stream.domain)] if chosen is None else list(chosen)
     return [spec for spec in specs if stream.has(*expert_class(spec.name).reads)]
 
 

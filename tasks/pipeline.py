@@ -9,7 +9,7 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from experts.extract import ExtractAnchors
 from experts.gather import GatherGroups
-from experts.roster import FOR_DOMAIN
+from experts.roster import default_names
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import WORK_SCHEMA, Work
 from storage.write import WriteTriplets
@@ -68,5 +68,5 @@ def experts_of(recipe: Recipe, work: Sequence[Work]) -> tuple[ExpertSpec, ...]:
     """Every expert that some segment of this work may want."""
     if recipe.experts is not None:
         return recipe.experts
-    names = dict.fromkeys(name for row in work for name in FOR_DOMAIN[row.stream.domain])
+    names = dict.fromkeys(name for row in work for name in default_names(row.stream.domain))
     return tuple(ExpertSpec(name=name) for name in names)

@@ -10,9 +10,10 @@ import av
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from experts.roster import FOR_DOMAIN, expert_class
+from experts.roster import default_names, expert_class
 from schemas.errors import DataClawError, Problem, UsageError
 from schemas.recipe import Recipe
+from schemas.stream import Domain
 from sources.roster import reader
 from storage.location import Location
 from synthesis.agents.own_schema.soundness import sound
@@ -66,7 +67,7 @@ def check_machine(recipe: Recipe) -> Iterable[Problem]:
     names = (
         {spec.name for spec in recipe.experts}
         if recipe.experts is not None
-        else {name for domain in FOR_DOMAIN if None in domains or domain in domains for name in FOR_DOMAIN[domain]}
+        else {name for domain in Domain if None in domains or domain in domains for name in default_names(domain)}
     )
     if "ocr" in names:
         yield from check_ocr_weights()

@@ -11,7 +11,7 @@ from schemas.anchor import FactualAnchor
 from schemas.errors import DataClawError
 from schemas.recipe import RewardSpec
 from schemas.score import Claim, Score
-from schemas.stream import Stream
+from schemas.stream import Stream, TrackKind
 from schemas.task_spec import TaskSpec
 from schemas.triplet import Triplet
 from synthesis.agents.roster import agent_of
@@ -24,6 +24,7 @@ from synthesis.verification.rewards import anchor_reward, combine, efficiency_re
 
 DEFAULT_REWARD = RewardSpec()
 SCORE_DIGITS = 1e-9
+_PICTURES = (TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.STROKES)
 
 
 def score_output(
@@ -143,8 +144,11 @@ def claims_of(triplet: Triplet) -> list[Claim]:
 
 
 def evidence_moments(agent: Agent, value: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
-    """The moments (stream SHA-256, seconds) that an output rests on, each once, most important first."""
-    return list(dict.fromkeys((stream, round(time, 6)) for stream, time in agent.evidence_times(value, streams)))
+    """The moments (stream SHA-256, seconds) of streams with pictures that an output rests on, each once, most important
+    first."""
+    pictured = {stream.sha256 for stream in streams if stream.has(*_PICTURES)}
+    moments = [(stream, round(time, 6)) for stream, time in agent.evidence_times(value, streams) if stream in pictured]
+    return list(dict.fromkeys(moments))
 
 
 def _differences(stored: Score, computed: Score) -> list[str]:

@@ -1,0 +1,1 @@
+"""Weather logs for DataClaw."""
