@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
+from numpy.typing import NDArray
 
 from schemas.errors import InputError, Problem
 from schemas.manifest import inside
@@ -347,18 +350,45 @@ def _placing(columns: Iterable[str]) -> list[str]:
 def _read_table(uri: str, columns: Sequence[str], episode: int | None = None) -> pa.Table:
     """Those of the columns that there are; with `episode` of its rows alone, reading no row group without them."""
     try:
+        footer = _footer(uri, fingerprint(uri))
         with open_binary(uri) as file:
-            parquet = pq.ParquetFile(file)
-            there = parquet.schema_arrow.names
-            wanted = [name for name in columns if name in there]
+            parquet = pq.ParquetFile(file, metadata=footer.metadata)
+            wanted = [name for name in columns if name in parquet.schema_arrow.names]
             if episode is None:
                 return parquet.read(wanted)
-            if _NUMBER not in there:
+            if not footer.has_numbers:
                 raise InputError(uri, f"has no column {_NUMBER}", "Copy the file again")
-            file.seek(0)
-            return pq.read_table(file, columns=wanted or [_NUMBER], filters=[(_NUMBER, "=", episode)])
+            groups = np.flatnonzero((footer.least <= episode) & (episode <= footer.most)).tolist()
+            schema = pa.schema([parquet.schema_arrow.field(name) for name in dict.fromkeys((*wanted, _NUMBER))])
+            batches = parquet.iter_batches(batch_size=1024, row_groups=groups, columns=schema.names)
+            mine = [batch.select(schema.names).filter(pc.equal(batch[_NUMBER], episode)) for batch in batches]
+            return pa.Table.from_batches(mine, schema)
     except (pa.ArrowException, OSError) as error:
         raise InputError(uri, f"is not a readable Parquet file: {error}", "Copy the episode again") from error
+
+
+@dataclass(frozen=True)
+class _Footer:
+    """The metadata of a Parquet file, and the least and largest number of an episode in each row group."""
+
+    metadata: pq.FileMetaData
+    has_numbers: bool
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+
+
+@lru_cache(maxsize=8)
+def _footer(uri: str, sign: str) -> _Footer:
+    """Kept while the file does not change: with thousands of episodes it is most of the work to find one."""
+    with open_binary(uri) as file:
+        metadata = pq.ParquetFile(file).metadata
+    column = next((i for i in range(metadata.num_columns) if metadata.schema.column(i).path == _NUMBER), None)
+    least, most = np.full(metadata.num_row_groups, -np.inf), np.full(metadata.num_row_groups, np.inf)
+    for group in range(metadata.num_row_groups if column is not None else 0):
+        said = metadata.row_group(group).column(column).statistics
+        if said is not None and said.has_min_max and isinstance(said.min, int):
+            least[group], most[group] = said.min, said.max
+    return _Footer(metadata, column is not None, least, most)
 
 
 def _tasks(uri: str) -> dict[Any, Any]:

@@ -102,7 +102,8 @@ def write_data(root: Path, begins: Any) -> None:
     }
     path = root / "data" / "chunk-000" / "file-000.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path, row_group_size=4)
+    table = pa.table(columns).replace_schema_metadata({"huggingface": "{}"})
+    pq.write_table(table, path, row_group_size=4)
 
 
 def found(place: Path | str) -> tuple[list[Candidate], list[Problem]]:
@@ -229,6 +230,22 @@ def test_a_camera_that_is_no_pictures_is_a_note(tmp_path: Path, cell: Any) -> No
     stream = probed(found(with_pictures(tmp_path / "set", [cell] * sum(LENGTHS)))[0][0])
     assert "no pictures of observation.images.inner: not read" in stream.notes
     assert not stream.has(TrackKind.VIDEO)
+
+
+def test_only_the_row_groups_of_an_episode_are_read(tmp_path: Path) -> None:
+    root = data_set(tmp_path / "set")
+    path = root / "data" / "chunk-000" / "file-000.parquet"
+    last = pq.ParquetFile(path).metadata.row_group(4)
+    begins = [last.column(column).dictionary_page_offset or last.column(column).data_page_offset for column in range(6)]
+    data = bytearray(path.read_bytes())
+    for begin in begins:
+        data[begin : begin + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    first, second, third = found(root)[0]
+    assert probed(first).tracks
+    assert probed(second).tracks
+    with pytest.raises(InputError, match="Parquet"):
+        probed(third)
 
 
 def test_the_wrong_file_is_an_error_not_another_episode(tmp_path: Path) -> None:
