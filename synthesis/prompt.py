@@ -48,10 +48,9 @@ def prepare(agent: Agent, evidence: Evidence, budget: Budget = BUDGET, anchor_to
         for stream in evidence.streams
         for time in select_moments(evidence.by_stream[stream.sha256], 0.0, stream.duration, share)
     )
-    bounds = f"\nBounds: {spec.constraints}." if str(spec.constraints) else ""
     facts = [_fact(anchor) for anchor in select_anchors_for_prompt(evidence.anchors, anchor_tokens)]
     blocks = [
-        f"{spec.instruction}{bounds}",
+        spec.instruction,
         _RULES,
         "Recordings:\n" + "\n".join(_recording(stream) for stream in evidence.streams),
         "Frames shown, in order:\n" + "\n".join(f"{_name(evidence, sha)} at {time:.2f} s" for sha, time in moments),

@@ -19,8 +19,9 @@ from schemas.segment import cut_segments
 from schemas.stream import Stream
 from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
-from synthesis.agents.own_schema.agent import TASK_TYPE, own_spec
+from synthesis.agents.own_schema.agent import TASK_TYPE
 from synthesis.agents.roster import agent_class
+from synthesis.intent.own_form import resolve_own
 from synthesis.intent.resolve import choose, resolve
 from tasks.discover import Discovery
 from tasks.run import Run, absorb_anchors
@@ -172,9 +173,9 @@ def _resolved(
 ) -> tuple[list[TaskSpec], list[str]]:
     """The specs to build of an intent, and the task types of all its plausible readings, best first. None, with the
     reason noted, when nothing suits."""
-    if recipe.output_schema is not None:
-        return [own_spec(intent, recipe.output_schema)], [TASK_TYPE]
     try:
+        if recipe.output_schema is not None:
+            return [resolve_own(intent, recipe.output_schema, streams)], [TASK_TYPE]
         specs = resolve(intent, streams)
     except UnsuitedError as error:
         reasons.append(str(error))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.anchor import FactualAnchor
+from schemas.constraints import Count, Window
 from schemas.errors import UnsuitedError, UsageError
 from schemas.geometry import Box
 from schemas.outputs.grounded import KEYWORD
@@ -21,6 +22,8 @@ from synthesis.agents.own_schema.soundness import sound
 from synthesis.agents.roster import agent_of
 from synthesis.backends.rules import RulesBackend
 from synthesis.base import Evidence
+from synthesis.evidence import within
+from synthesis.intent.own_form import resolve_own
 from synthesis.verification.verify import passes, score_output
 
 
@@ -282,3 +285,15 @@ def test_one_output_of_several_streams_names_the_stream_of_each_item() -> None:
     assert passes(score_output(text, asked.spec, streams, anchors))
     swapped = text.replace('"video":"right"', '"video":"left"')
     assert not passes(score_output(swapped, asked.spec, streams, anchors))
+
+
+def test_the_sentence_beside_a_schema_still_sets_bounds() -> None:
+    spec = resolve_own(Intent(text="At most 2 captions, only the first 10 seconds."), json.dumps(CAPTIONS), [stream()])
+    assert spec.constraints.counts == (Count(noun="captions", most=2),)
+    assert spec.constraints.window == Window(t1=10.0)
+    asked = Evidence((stream(),), within(FILM, [stream()], spec.constraints.window), spec)
+    text = RulesBackend().write(agent_of(spec), asked)
+    assert [caption["start"] for caption in json.loads(text)["captions"]] == [0.0, 2.0]
+    assert passes(score_output(text, spec, asked.streams, asked.anchors))
+    with pytest.raises(UnsuitedError):
+        resolve_own(Intent(text="At least 5 captions and at most 2 captions."), json.dumps(CAPTIONS), [stream()])

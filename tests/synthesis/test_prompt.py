@@ -6,7 +6,6 @@ import json
 
 from facts import FILM, evidence
 
-from schemas.constraints import Constraints, Count
 from schemas.recipe import Recipe, SourceSpec
 from schemas.rows import Group, UnitPlan
 from schemas.task_spec import Intent
@@ -28,9 +27,9 @@ SENTIMENT = {
 
 def test_it_holds_task_bounds_facts_frames_and_schema() -> None:
     given = evidence("tutorial", FILM)
-    spec = given.spec.model_copy(update={"constraints": Constraints(counts=(Count(noun="steps", most=3),))})
+    spec = given.spec.model_copy(update={"instruction": "Write three steps."})
     prompt = prepare(agent_for("tutorial"), Evidence(given.streams, given.anchors, spec), Budget(frames=4))
-    assert "Bounds: at most 3 steps." in prompt.text
+    assert prompt.text.startswith("Write three steps.")
     assert '0.00-1.90 text.subtitle "Good morning."' in prompt.text
     assert agent_for("tutorial").schema in prompt.text
     assert len(prompt.moments) == 4

@@ -99,7 +99,7 @@ def own_spec(intent: Intent, schema: str, constraints: Constraints | None = None
     because = ["the schema that came with the intent is the form"]
     if open_fields:
         because.append(f"checked for their form only, since no anchor can prove them: {', '.join(open_fields)}")
-    asked = f" Bounds: {bounds}." if str(bounds) else ""
+    asked = f" Keep to this: {bounds}." if str(bounds) else ""
     return TaskSpec(
         task_type=TASK_TYPE,
         instruction=f"{OwnSchemaAgent.recognition.instruction} The user asked: {' '.join(intent.text.split())}{asked}",
