@@ -20,6 +20,7 @@ TASKS = Roster(
         "gui_trajectory": "synthesis.agents.gui_trajectory:GuiTrajectoryAgent",
         "fault_recovery": "synthesis.agents.fault_recovery:FaultRecoveryAgent",
         "grounding": "synthesis.agents.grounding:GroundingAgent",
+        "planning_decision": "synthesis.agents.planning_decision:PlanningDecisionAgent",
         "world_model": "synthesis.agents.world_model:WorldModelAgent",
         "image_editing": "synthesis.agents.image_editing:ImageEditingAgent",
         "own_schema": "synthesis.agents.own_schema.agent:OwnSchemaAgent",
