@@ -48,14 +48,14 @@ CLEAR = [
     ("Make temporal questions and answers about when things are said.", "daily_life", ["temporal_qa"]),
     ("temporal question answering", "daily_life", ["temporal_qa"]),
     ("Write a tutorial", "daily_life", ["tutorial"]),
-    ("I want a tutorial and QA from this film", "daily_life", ["tutorial", "temporal_qa"]),
+    ("I want a tutorial and QA from this film", "daily_life", ["tutorial", "video_qa"]),
     ("A how-to of this, please", "education", ["tutorial"]),
     ("Turn my clicks into GUI agent data", "gui", ["gui_trajectory"]),
     ("What goes wrong with the gripper, and how to recover?", "embodied", ["fault_recovery"]),
     ("Q&A about the order of events", "embodied", ["temporal_qa"]),
     ("A tutorial, no questions", "daily_life", ["tutorial"]),
-    ("Questions rather than a tutorial", "education", ["temporal_qa"]),
-    ("QUESTIONS!", "gui", ["temporal_qa"]),
+    ("Questions rather than a tutorial", "education", ["video_qa"]),
+    ("QUESTIONS!", "gui", ["screen_qa" if "screen_qa" in TASKS.names else "temporal_qa"]),
 ]
 
 
