@@ -17,6 +17,7 @@ TASKS = Roster(
         "action_segments": "synthesis.agents.action_segments:ActionSegmentsAgent",
         "temporal_qa": "synthesis.agents.temporal_qa:TemporalQAAgent",
         "video_qa": "synthesis.agents.video_qa:VideoQAAgent",
+        "stuck_point_tutoring": "synthesis.agents.stuck_point_tutoring:StuckPointTutoringAgent",
         "gui_trajectory": "synthesis.agents.gui_trajectory:GuiTrajectoryAgent",
         "fault_recovery": "synthesis.agents.fault_recovery:FaultRecoveryAgent",
         "grounding": "synthesis.agents.grounding:GroundingAgent",
