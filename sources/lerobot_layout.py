@@ -45,6 +45,8 @@ _DEFAULT_V2 = {
 }
 _NUMBER, _LENGTH = "episode_index", "length"
 _DATA_FILE = ("data/chunk_index", "data/file_index")
+_DAMAGES = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for damaged files; the last one for texts, when they become Python's."""
 _MEND_META = "Copy the data set's meta again"
 
 
@@ -135,7 +137,10 @@ class Episode:
         """What meta/episodes says of this episode (v3.0)."""
         uri = self.files[EPISODES]
         table = _episodes(uri, fingerprint(uri))
-        found = table.filter(pc.equal(table[_NUMBER], self.number)).to_pylist()
+        try:
+            found = table.filter(pc.equal(table[_NUMBER], self.number)).to_pylist()
+        except _DAMAGES as error:
+            raise InputError(uri, f"its entry of episode {self.number} is damaged: {error}", _MEND_META) from error
         if not found:
             raise InputError(uri, f"does not list episode {self.number} any more", "Discover the data set again")
         return dict(found[0])
@@ -327,7 +332,7 @@ def _listed(uri: str) -> Iterator[dict[str, Any]]:
                 raise InputError(uri, f"has no column {_NUMBER}", _MEND_META)
             for batch in parquet.iter_batches(batch_size=1024, columns=names):
                 yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise InputError(uri, f"is not a readable Parquet file: {error}", _MEND_META) from error
 
 
@@ -338,7 +343,7 @@ def _episodes(uri: str, sign: str) -> pa.Table:
         with open_binary(uri) as file:
             parquet = pq.ParquetFile(file)
             return parquet.read(_placing(parquet.schema_arrow.names))
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise InputError(uri, f"is not a readable Parquet file: {error}", _MEND_META) from error
 
 
@@ -363,7 +368,7 @@ def _read_table(uri: str, columns: Sequence[str], episode: int | None = None) ->
             batches = parquet.iter_batches(batch_size=1024, row_groups=groups, columns=schema.names)
             mine = [batch.select(schema.names).filter(pc.equal(batch[_NUMBER], episode)) for batch in batches]
             return pa.Table.from_batches(mine, schema)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise InputError(uri, f"is not a readable Parquet file: {error}", "Copy the episode again") from error
 
 
@@ -399,4 +404,7 @@ def _tasks(uri: str) -> dict[Any, Any]:
     texts = next((name for name in table.column_names if name != "task_index"), None)
     if texts is None or "task_index" not in table.column_names:
         return {}
-    return dict(zip(table["task_index"].to_pylist(), table[texts].to_pylist(), strict=True))
+    try:
+        return dict(zip(table["task_index"].to_pylist(), table[texts].to_pylist(), strict=True))
+    except _DAMAGES as error:
+        raise InputError(uri, f"its texts are damaged: {error}", _MEND_META) from error

@@ -84,13 +84,14 @@ class RldsSource:
         uri = to_uri(fs, root)
         try:
             _read_features(f"{uri}/{FEATURES}")
-            promised, problem = _promised(f"{uri}/{INFO}"), None
         except InputError as error:
-            promised, problem = {}, error.problem
-        if problem is not None:
-            yield problem
-            if problem.input.endswith(FEATURES):
-                return
+            yield error.problem
+            return
+        promised: dict[tuple[str, int], int] = {}
+        try:
+            promised = _promised(f"{uri}/{INFO}")
+        except InputError as error:
+            yield error.problem
         shards = _shards(fs, root)
         if not shards:
             yield Problem(input=uri, cause="it has no TFRecord files", remedy="Copy them, or convert the data set")

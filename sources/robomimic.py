@@ -59,7 +59,7 @@ class RobomimicSource:
         if split_suffix(root)[1] not in SUFFIXES or not fs.isfile(root):
             return False
         try:
-            with _opened(to_uri(fs, root)) as file:
+            with _opened(to_uri(fs, root)) as file, _errors_of(root):
                 return _has(file, "data") and bool(_demos(to_uri(fs, root), file))
         except InputError:
             return True
@@ -180,7 +180,8 @@ class Demo:
 
     def texts(self) -> tuple[str, ...]:
         """The task in words: attributes of the demonstration first, then those of the file."""
-        found = [text for owner in (self._demo, self._data) for text in _task_texts(_attributes(owner))]
+        with _errors_of(self.uri):
+            found = [text for owner in (self._demo, self._data) for text in _task_texts(_attributes(owner))]
         return tuple(dict.fromkeys(found))
 
     def _read_fields(self) -> dict[str, h5py.Dataset]:

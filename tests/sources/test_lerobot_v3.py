@@ -310,6 +310,14 @@ def test_a_table_of_episodes_that_cannot_be_read_is_a_problem(tmp_path: Path) ->
     assert "lists 0 episodes" in problems[0].cause
 
 
+def test_texts_that_are_damaged_are_an_error(tmp_path: Path) -> None:
+    root = data_set(tmp_path / "set")
+    path = root / "meta" / "tasks.parquet"
+    path.write_bytes(path.read_bytes().replace(b"open the drawer", b"\xa1pen the drawer"))
+    with pytest.raises(InputError, match="texts are damaged"):
+        probed(found(root)[0][1])
+
+
 def test_an_episode_listed_twice_is_told(tmp_path: Path) -> None:
     candidates, problems = found(data_set(tmp_path / "set", episode_index=[0, 1, 1]))
     assert [candidate.selector for candidate in candidates] == ["0", "1"]

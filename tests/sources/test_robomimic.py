@@ -210,6 +210,23 @@ def test_damaged_pictures_are_an_error_when_they_are_shown(tmp_path: Path) -> No
         list(recording.frames(0.0, 1.0, None))
 
 
+def test_whatever_is_damaged_no_other_error_escapes(tmp_path: Path) -> None:
+    path = demos(tmp_path / "lift.hdf5", count=1)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), 8):
+            data[place] = random.integers(0, 256)
+        path.write_bytes(data)
+        for candidate in found(path)[0]:
+            try:
+                with open_recording(probed(candidate)) as recording:
+                    recording.texts(), recording.signals(), list(recording.frames(0.0, 9.0, None))
+            except InputError:
+                continue
+
+
 def test_other_hdf5_files_are_passed_over(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file["layer/weight"] = np.zeros(3)
