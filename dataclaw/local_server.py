@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -27,8 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def prefect_api() -> Iterator[None]:
+def prefect_api(meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """While it is open, flows have a Prefect API: the one that is configured, or a server of our own.
+
+    Args:
+        meanwhile: what can be done while the server starts (imports).
 
     Raises:
         DataClawError: the server does not start; the message holds what it printed last.
@@ -36,12 +39,14 @@ def prefect_api() -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():
+        meanwhile()
         yield
         return
     with tempfile.TemporaryFile() as said:
         port = _free_port()
         server = _start(port, said)
         try:
+            meanwhile()
             _wait(server, port, said)
             with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
                 yield

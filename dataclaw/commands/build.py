@@ -68,10 +68,11 @@ def build(
     from contextlib import redirect_stdout
 
     from dataclaw.local_server import prefect_api
-    from flows.build_corpus import build_corpus
 
     # Standard output is the report's alone: what Ray prints goes with the progress.
-    with redirect_stdout(sys.stderr), stage_lines(), prefect_api():
+    with redirect_stdout(sys.stderr), stage_lines(), prefect_api(meanwhile=_import_flow):
+        from flows.build_corpus import build_corpus
+
         report = build_corpus(recipe=recipe)
     if json_:
         print(report.model_dump_json(indent=2))
@@ -79,6 +80,11 @@ def build(
         show_report(report)
     if not usable(report):
         raise typer.Exit(1)
+
+
+def _import_flow() -> None:
+    """Seconds of importing (Ray, PyAV, OpenCV), which the server's own start leaves a CPU for."""
+    import flows.build_corpus  # noqa: F401
 
 
 def _recipe(
