@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from schemas.errors import Problem
     from schemas.stream import Domain, Stream
-    from schemas.task_spec import TaskSpec
+    from schemas.task_spec import Intent, TaskSpec
 
 
 def plan(
@@ -20,17 +20,20 @@ def plan(
     domain: Annotated[
         str | None, typer.Option(help="daily_life, education, gui, embodied or aigc; found out when not given.")
     ] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Show the JSON Schema of each output too.")] = False,
+    show_schema: Annotated[
+        bool, typer.Option("--show-schema", help="Show the JSON Schema of what is built too.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="The task specs as JSON, schemas included.")] = False,
 ) -> None:
-    """Show the task specs that an intent resolves to: confidence, reasons, output schema. Nothing is built.
+    """Show the task specs that an intent resolves to: confidence, reasons, constraints. Nothing is built.
 
     Example: `dataclaw plan --intent "Construct tutoring data from this lesson" lesson.mp4`
     """
     from dataclaw.recipes import domain_named
+    from dataclaw.text import print_json
     from schemas.errors import UsageError
     from schemas.task_spec import Intent
-    from synthesis.intent.resolve import choose, resolve
+    from synthesis.intent.resolve import choose
 
     if not intent.strip():
         raise UsageError("--intent", "the intent is empty", 'Say what you want, such as --intent "Make a tutorial"')
@@ -40,13 +43,35 @@ def plan(
         typer.echo(f"left out: {_line(problem)}", err=True)
     if inputs and not streams:
         raise typer.Exit(1)
-    specs = resolve(Intent(text=intent, domain=chosen), streams)
+    resolved = _resolved(Intent(text=intent, domain=chosen), streams)
     if json_:
-        from dataclaw.text import print_json
+        print_json([_as_json(spec) | {"built": spec in choose(specs)} for _, specs in resolved for spec in specs])
+        return
+    for group, specs in resolved:
+        _show(specs, choose(specs), group, show_schema)
 
-        print_json([_as_json(spec) | {"built": spec in choose(specs)} for spec in specs])
-    else:
-        _show(specs, choose(specs), streams, schema)
+
+def _resolved(intent: Intent, streams: list[Stream]) -> list[tuple[list[Stream], list[TaskSpec]]]:
+    """The readings for the streams of each domain. What cannot be had of one domain is told, and an error where nothing
+    can be had of any."""
+    from schemas.errors import UnsuitedError
+    from synthesis.intent.resolve import resolve
+
+    groups: dict[Domain, list[Stream]] = {}
+    for stream in streams:
+        groups.setdefault(stream.domain, []).append(stream)
+    found: list[tuple[list[Stream], list[TaskSpec]]] = []
+    errors: list[UnsuitedError] = []
+    for group in groups.values() or [[]]:
+        try:
+            found.append((group, resolve(intent, group)))
+        except UnsuitedError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    for error in errors:
+        typer.echo(f"nothing to build: {_line(error.problem)}", err=True)
+    return found
 
 
 def _describe(inputs: list[str], intent: str, domain: Domain | None) -> tuple[list[Stream], list[Problem]]:
@@ -71,29 +96,51 @@ def _describe(inputs: list[str], intent: str, domain: Domain | None) -> tuple[li
     return streams, problems
 
 
-def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], schema: bool) -> None:
-    import json
-
-    from dataclaw.text import count, plain, seconds
+def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], show_schema: bool) -> None:
+    """A table of the readings, then in full what would be built."""
+    from dataclaw.text import count, plain, print_table, seconds
 
     if streams:
         total = sum(stream.duration for stream in streams)
-        domains = ", ".join(sorted({stream.domain for stream in streams}))
-        print(f"{count(len(streams), 'stream')}, {seconds(total)}, {domains}")
-    print(f"{count(len(specs), 'reading')} of the intent, best first:")
-    for number, spec in enumerate(specs, 1):
-        notes = [f"confidence {spec.confidence:.2f}"]
-        notes += ["all streams together"] if spec.joins_streams and len(streams) > 1 else []
-        notes += [] if spec in built else ["kept on record, not built"]
-        print(f"\n{number}. {spec.task_type}  ({', '.join(notes)})")
-        print(f"   {plain(spec.instruction)}")
-        for reason in spec.because:
-            print(f"   because {plain(reason)}")
-        phi = json.loads(spec.output_schema)
-        if schema:
-            print("   " + json.dumps(phi, indent=2, ensure_ascii=False).replace("\n", "\n   "))
-        else:
-            print(f"   output: {', '.join(phi.get('properties', {}))}")
+        print(f"{count(len(streams), 'stream')}, {seconds(total)}, {streams[0].domain}")
+    rows = [
+        (
+            number,
+            spec.task_type,
+            f"{spec.confidence:.2f}",
+            "built" if spec in built else "kept",
+            _why(spec),
+            _asks(spec),
+        )
+        for number, spec in enumerate(specs, 1)
+    ]
+    title = f"{count(len(specs), 'reading')} of the intent, best first:"
+    print_table(["", "task type", "confidence", "", "why", "constraints"], rows, title=title)
+    for spec in built:
+        together = " (all streams together)" if spec.joins_streams and len(streams) > 1 else ""
+        print(f"\n{spec.task_type}{together}: {plain(spec.instruction)}")
+        print(f"  because {plain('; '.join(spec.because))}")
+        _show_output(spec, show_schema)
+
+
+def _show_output(spec: TaskSpec, show_schema: bool) -> None:
+    import json
+
+    phi = json.loads(spec.output_schema)
+    if show_schema:
+        print("  " + json.dumps(phi, indent=2, ensure_ascii=False).replace("\n", "\n  "))
+    else:
+        print(f"  output: {', '.join(phi.get('properties', {}))}")
+
+
+def _why(spec: TaskSpec) -> str:
+    """The first reason, which weighs most."""
+    return spec.because[0] if spec.because else ""
+
+
+def _asks(spec: TaskSpec) -> str:
+    """What verification will check."""
+    return str(spec.constraints) or "none"
 
 
 def _as_json(spec: TaskSpec) -> dict[str, Any]:

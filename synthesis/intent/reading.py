@@ -62,7 +62,8 @@ def read(text: str, forms: tuple[Form, ...]) -> Reading:
     known = _trade_words(forms)
     plain = one_line(text)
     sentence, notes = mended(plain, known, right=" ".join(mention.words for mention in mentions(plain, forms)))
-    wording = take_apart(read_wishes(sentence, nouns=_nouns(forms)).rest)
+    rest = read_wishes(sentence, nouns=_nouns(forms)).rest
+    wording = take_apart(rest)
     return Reading(
         sentence=sentence,
         wording=wording,
@@ -72,7 +73,7 @@ def read(text: str, forms: tuple[Form, ...]) -> Reading:
         joins={form.task_type: tuple(words_found(form.rule.joins, wording.unrefused)) for form in forms},
         nearness=_nearness(wording.meant or sentence, forms),
         requests=re.search(rf"\b(?:{_REQUEST})\b", wording.meant) is not None,
-        foreign=foreign_language(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", sentence), known),
+        foreign=foreign_language(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", rest), known),
         notes=tuple(notes),
     )
 

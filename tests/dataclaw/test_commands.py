@@ -187,7 +187,7 @@ os.write(2, b"\\nafterwards\\n")
     assert "\0" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["plan", "--intent", "Make a tutorial", "--schema"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["plan", "--intent", "Make a tutorial", "--show-schema"], ["--help"]])
 def test_a_reader_that_has_enough_ends_a_command_quietly(arguments: list[str]) -> None:
     command = subprocess.Popen(
         [sys.executable, "-m", "dataclaw", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1,0 +1,67 @@
+"""`dataclaw plan` says at a glance what an intent is taken to mean, and never builds a guess on nonsense."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from dataclaw.main import app
+
+runner = CliRunner()
+
+
+def plan(*arguments: str):
+    return runner.invoke(app, ["plan", *arguments])
+
+
+def test_a_table_tells_the_readings_and_only_the_built_ones_are_told_in_full():
+    done = plan("--intent", "A tutorial, at least 5 questions about it are welcome too", "--domain", "daily_life")
+    assert done.exit_code == 0, done.output
+    rows = [line.split("\t") for line in done.stdout.splitlines() if line[:1].isdigit() and "\t" in line]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+    built = {row[1] for row in rows if row[3] == "built"}
+    assert "tutorial" in built
+    for row in rows:
+        assert (f"\n{row[1]}: " in done.stdout) == (row[1] in built)
+
+
+def test_constraints_stand_in_the_table_and_in_the_instruction():
+    done = plan("--intent", "at least 5 questions, no multiple choice, answers in German", "--domain", "daily_life")
+    first = next(line for line in done.stdout.splitlines() if line.startswith("1\t"))
+    assert first.endswith("at least 5 questions; written in de; open answers")
+    assert "Keep to this: at least 5 questions" in done.stdout
+
+
+def test_what_was_understood_but_is_not_checked_is_told():
+    done = plan("--intent", "A tutorial, at least 12 bananas", "--domain", "daily_life")
+    assert "at least 12 bananas cannot be counted in tutorial" in done.stdout
+
+
+def test_json_has_the_specs_with_their_schemas_and_what_is_built():
+    done = plan("--intent", "make something useful", "--domain", "gui", "--json")
+    specs = json.loads(done.stdout)
+    assert [spec["built"] for spec in specs] == [True] + [False] * (len(specs) - 1)
+    assert all(spec["output_schema"]["type"] == "object" for spec in specs)
+
+
+def test_schemas_are_shown_when_asked_for():
+    assert '"properties"' in plan("--intent", "Write a tutorial", "--show-schema").stdout
+    assert '"properties"' not in plan("--intent", "Write a tutorial").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("asdf qwer", "was not understood"),
+        ("Mach mir bitte ein Tutorial aus dieser Aufnahme", "German"),
+        ("a tutorial, no tutorial", "asked for and refused"),
+        ("at least 10 questions and at most 5 questions", "exclude each other"),
+    ],
+)
+def test_what_cannot_be_built_is_an_error_that_says_why(text, words):
+    done = plan("--intent", text)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert words in done.stderr
