@@ -46,7 +46,7 @@ def stage_lines() -> Iterator[None]:
 
 @contextmanager
 def _log_lines() -> Iterator[None]:
-    import prefect
+    import prefect.main  # sets the levels of loggers when it is imported, so it must come before ours are set
 
     own = _StageLines()
     machinery = os.path.dirname(prefect.__file__) + os.sep

@@ -35,6 +35,7 @@ def build(*arguments: object, check: bool = True) -> dict:
     )
     if check:
         assert done.returncode == 0, done.stderr
+        assert {"discover", "plan", "publish"} <= set(done.stderr.split()), "every stage has its line"
     return {"code": done.returncode, "stderr": done.stderr} | (json.loads(done.stdout) if done.stdout.strip() else {})
 
 
