@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import imagehash
@@ -44,11 +44,11 @@ def sign(rows: pa.Table) -> list[Signature]:
     return [_sign(wanted.slice(place, 1).to_pylist()[0]) for place in range(rows.num_rows)]
 
 
-def words_of(output: str) -> bytes:
-    """MinHash of an output's runs of words. Keys and bare numbers do not count: templates share the ones, and two
-    recordings of one thing differ in the others."""
+def words_of(output: Any) -> bytes:
+    """MinHash of the runs of words in an output (JSON). Keys and bare numbers do not count: templates share the ones,
+    and two encodings of one recording differ in the others."""
     minima = MinHash(num_perm=_MINIMA, scheme=_SCHEME)
-    minima.update_batch([shingle.encode() for shingle in set(_shingles(json.loads(output)))])
+    minima.update_batch([shingle.encode() for shingle in set(_shingles(output))])
     return bytes(minima.hashvalues.astype("<u4").tobytes())
 
 
@@ -66,6 +66,7 @@ def phash_of(data: bytes) -> str | None:
 
 
 def _sign(row: Mapping[str, Any]) -> Signature:
+    output = _unnamed(json.loads(row["output"]), [stream["name"] for stream in row["streams"]])
     form = digest([row["task_type"], row["spec"]["output_schema"]])
     anchors = [[anchor["kind"], anchor["t0"], anchor["t1"], anchor["content"]] for anchor in row["anchors"]]
     pictures = [(frame["time"], frame["image"]["bytes"]) for frame in row["evidence"]]
@@ -75,10 +76,26 @@ def _sign(row: Mapping[str, Any]) -> Signature:
     seen = [anchors, shown] if anchors or shown else [stream["sha256"] for stream in row["streams"]]
     return Signature(
         form=form,
-        exact=digest([form, row["output"], seen]),
-        words=words_of(row["output"]),
+        exact=digest([form, output, seen]),
+        words=words_of(output),
         frames=tuple(FrameHash(time=time, phash=phash) for time, phash in hashes if phash is not None),
     )
+
+
+def _unnamed(value: Any, names: Iterable[str]) -> Any:
+    """An output without the names of its streams: a copy has another name."""
+    words = sorted(map(re.escape, filter(None, names)), key=len, reverse=True)
+    return _replaced(value, re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)")) if words else value
+
+
+def _replaced(value: Any, names: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return names.sub("", value)
+    if isinstance(value, list):
+        return [_replaced(item, names) for item in value]
+    if isinstance(value, dict):
+        return {key: _replaced(item, names) for key, item in value.items()}
+    return value
 
 
 def _shingles(value: Any) -> Iterator[str]:

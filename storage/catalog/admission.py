@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -71,7 +71,9 @@ class _Row:
     triplet: str
     signature: Signature
     streams: tuple[str, ...]
-    """For a row of the corpus one of them: all are of one family."""
+    """For a row that was judged before one of them: all are of one family."""
+    taken: bool
+    """The corpus has it. A row that it had once still tells which side its streams are on."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,30 @@ class _Verdict:
     row: _Row
     standing: Standing
     because: _Row | None = None
+
+
+@dataclass
+class _Seats:
+    """The places under each key, and what is changed about them. Rows that the corpus has no longer make room."""
+
+    index: dict[int, list[str]]
+    given: list[dict[str, Any]] = field(default_factory=list)
+    taken: list[dict[str, Any]] = field(default_factory=list)
+
+    def give(self, unit: str, keys: Iterable[int], rows: Mapping[str, _Row]) -> None:
+        """Enters a row under its keys, as far as there is room."""
+        for key in keys:
+            crowd = self.index[key]
+            if unit in crowd:
+                continue
+            if len(crowd) >= _CROWD:
+                idle = next((other for other in crowd if not rows[other].taken), None)
+                if idle is None:
+                    continue
+                crowd.remove(idle)
+                self.taken.append({"of_key": key, "of_unit": idle})
+            crowd.append(unit)
+            self.given.append({"key": key, "unit": unit})
 
 
 class Admission:
@@ -101,19 +127,10 @@ class Admission:
         )
         gone = TripletRow.standing == Standing.GONE.value
         judged = TripletRow.standing.in_([Standing.ADMITTED.value, Standing.DUPLICATE.value, Standing.TORN.value])
-        left = self._stand(session, Standing.GONE, ~gone, ~held)
+        self._stand(session, Standing.GONE, ~gone, ~held)
         self._stand(session, Standing.PENDING, gone, held)
-        other = self._stand(session, Standing.PENDING, judged, TripletRow.rules != self._rules_key)
+        self._stand(session, Standing.PENDING, judged, TripletRow.rules != self._rules_key)
         self._stand(session, Standing.PENDING, judged, TripletRow.because.is_not(None), ~keeper)
-        if left or other:
-            admitted = exists().where(
-                TripletRow.corpus_id == LikenessKeyRow.corpus_id,
-                TripletRow.unit == LikenessKeyRow.unit,
-                TripletRow.standing == Standing.ADMITTED.value,
-            )
-            session.execute(
-                delete(LikenessKeyRow).where(self._db.of(LikenessKeyRow), ~admitted), execution_options=_UNTRACKED
-            )
 
     def judge(self, session: Session) -> tuple[bool, list[Judged]]:
         """Judges a batch: whether there was one, and the units that end otherwise than the catalog had it so far.
@@ -127,19 +144,16 @@ class Admission:
         index = self._index(session, keys.values())
         others = self._rows(session, {unit for units in index.values() for unit in units})
         families = self._families(session, [*rows, *others.values()])
-        fresh: list[dict[str, Any]] = []
+        seats = _Seats(index)
         verdicts = []
         for row in rows:
-            found = {unit: others[unit] for key in keys[row.unit] for unit in index[key] if unit in others}
+            found = {unit: others[unit] for key in keys[row.unit] for unit in index[key]}
             verdict = self._verdict(row, sorted(found.values(), key=lambda other: (other.run, other.unit)), families)
             verdicts.append(verdict)
             if verdict.standing is Standing.ADMITTED:
-                others[row.unit] = row
-                for key in keys[row.unit]:
-                    if len(index[key]) < _CROWD and row.unit not in index[key]:
-                        index[key].append(row.unit)
-                        fresh.append({"key": key, "unit": row.unit})
-        self._db.insert_missing(session, LikenessKeyRow, LikenessKeyRow.unit, fresh)
+                others[row.unit] = replace(row, taken=True)
+                seats.give(row.unit, keys[row.unit], others)
+        self._keep_seats(session, seats)
         self._keep_families(session, families)
         self._keep_verdicts(session, verdicts)
         return True, self._tell(session, verdicts)
@@ -212,7 +226,7 @@ class Admission:
             same = likeness.same_data(row.signature, other.signature, like, self._rules)
             if like or same:
                 alike.append(other)
-            if same and original is None:
+            if same and other.taken and original is None:
                 original = other
         together = [*row.streams, *(stream for other in alike for stream in other.streams)]
         sides = families.sides(together)
@@ -222,9 +236,8 @@ class Admission:
             return _Verdict(row, Standing.DUPLICATE, original)
         if len(sides) > 1:
             own = families.sides(row.streams) or families.sides(alike[0].streams)
-            return _Verdict(
-                row, Standing.TORN, next((other for other in alike if families.sides(other.streams) - own), None)
-            )
+            across = next((other for other in alike if families.sides(other.streams) - own), None)
+            return _Verdict(row, Standing.TORN, across)
         return _Verdict(row, Standing.ADMITTED)
 
     # What is kept
@@ -243,12 +256,19 @@ class Admission:
                 {
                     "unit": verdict.row.unit,
                     "standing": verdict.standing.value,
-                    "because": None if verdict.because is None else verdict.because.unit,
+                    "because": verdict.because.unit if verdict.because and verdict.because.taken else None,
                     "rules": self._rules_key,
                 }
                 for verdict in verdicts
             ],
         )
+
+    def _keep_seats(self, session: Session, seats: _Seats) -> None:
+        self._db.insert_missing(session, LikenessKeyRow, LikenessKeyRow.unit, seats.given)
+        if seats.taken:
+            table = LikenessKeyRow.__table__
+            place = (table.c.key == bindparam("of_key")) & (table.c.unit == bindparam("of_unit"))
+            session.connection().execute(delete(table).where(self._db.of(LikenessKeyRow), place), seats.taken)  # type: ignore[arg-type]
 
     def _keep_families(self, session: Session, families: Families) -> None:
         self._move_families(session, families.moved())
@@ -338,7 +358,8 @@ def enter(db: Tables, session: Session, rows: Iterable[tuple[str, SignedRow]]) -
 def _row(row: TripletRow, streams: Sequence[str]) -> _Row:
     frames = tuple({"time": time, "phash": phash} for time, phash in row.frames)
     signature = Signature.model_validate({"form": row.form, "exact": row.exact, "words": row.words, "frames": frames})
-    return _Row(row.unit, row.run_id, row.triplet, signature, tuple(streams))
+    taken = row.standing == Standing.ADMITTED.value
+    return _Row(row.unit, row.run_id, row.triplet, signature, tuple(streams), taken)
 
 
 def _problem(verdict: _Verdict, places: Mapping[str, str]) -> Problem | None:

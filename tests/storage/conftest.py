@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from sqlalchemy import create_engine, text
 
 from schemas.anchor import FactualAnchor
 from schemas.errors import Problem
@@ -74,7 +75,7 @@ def make_triplet(
     task_type: str = "tutorial",
 ) -> Triplet:
     stream = stream or make_stream(unit)
-    output = output or json.dumps({"steps": [f"Open {stream.name}"]})
+    output = output or json.dumps({"steps": [f"Open {stream.sha256}"]})
     intent = Intent(text=NASTY, domain=stream.domain)
     spec = TaskSpec(task_type=task_type, instruction="Do it", intent=intent, output_schema="{}", confidence=1.0)
     anchors = (make_anchor(stream),)
@@ -112,7 +113,9 @@ def done(unit: str, slot: str | None = None, **fields: object) -> Result:
     """A unit that made a triplet."""
     triplet = make_triplet(unit, **fields)  # type: ignore[arg-type]
     return Result(
-        outcome=_outcome(unit, slot, Outcome.DONE).model_copy(update={"triplet": triplet.id}),
+        outcome=_outcome(unit, slot, Outcome.DONE).model_copy(
+            update={"triplet": triplet.id, "streams": tuple(item.sha256 for item in triplet.streams)}
+        ),
         triplet=triplet,
         failed_streams=(),
         problems=(),
@@ -149,6 +152,25 @@ def _outcome(unit: str, slot: str | None, outcome: Outcome) -> UnitOutcome:
         outcome=outcome,
         streams=(sha(unit),),
     )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database of each kind. PostgreSQL is tested where DATACLAW_TEST_POSTGRESQL names a server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/catalog.db"
+        return
+    server = os.environ.get("DATACLAW_TEST_POSTGRESQL")
+    if not server:
+        pytest.skip("set DATACLAW_TEST_POSTGRESQL to the URL of a PostgreSQL server where databases may be made")
+    name = f"dataclaw_{uuid.uuid4().hex}"
+    administration = create_engine(server, isolation_level="AUTOCOMMIT")
+    with administration.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield administration.url.set(database=name).render_as_string(hide_password=False)
+    with administration.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    administration.dispose()
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -32,25 +30,6 @@ from storage.catalog.records import Committed, Judged
 from storage.corpus import Corpus
 
 MIGRATIONS = Path(engines.__file__).parents[1] / "migrations"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A new database of each kind. PostgreSQL is tested where DATACLAW_TEST_POSTGRESQL names a server."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/catalog.db"
-        return
-    server = os.environ.get("DATACLAW_TEST_POSTGRESQL")
-    if not server:
-        pytest.skip("set DATACLAW_TEST_POSTGRESQL to the URL of a PostgreSQL server where databases may be made")
-    name = f"dataclaw_{uuid.uuid4().hex}"
-    administration = create_engine(server, isolation_level="AUTOCOMMIT")
-    with administration.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield administration.url.set(database=name).render_as_string(hide_password=False)
-    with administration.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    administration.dispose()
 
 
 @pytest.fixture
