@@ -26,6 +26,7 @@ EXPERTS = Roster(
         "given_text": "experts.given_text:GivenText",
         "input_events": "experts.input_events:InputEvents",
         "proprioception": "experts.proprioception:Proprioception",
+        "strokes": "experts.strokes:Strokes",
         "edit_region": "experts.edit_region:EditRegion",
     },
 )
@@ -35,7 +36,7 @@ FOR_DOMAIN = {
     Domain.EDUCATION: ("screen", "ocr", "subtitles", "given_text"),
     Domain.GUI: ("screen", "ocr", "input_events", "subtitles", "given_text"),
     Domain.EMBODIED: ("motion", "proprioception", "subtitles", "given_text"),
-    Domain.AIGC: ("shots", "edit_region", "subtitles", "given_text"),
+    Domain.AIGC: ("shots", "strokes", "edit_region", "subtitles", "given_text"),
 }
 """What each domain needs when the recipe does not say, plugins aside."""
 

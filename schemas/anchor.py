@@ -90,6 +90,14 @@ class AnchorKind(StrEnum):
     CONTACT = "proprio.contact"
     """Joint signals show contact (command and state part ways), t0 to t1. content: which group."""
 
+    STROKE = "drawing.stroke"
+    """A stroke of a pen, t0 to t1 (nominal). box: where it goes; point: where the pen goes down; end_point: where it
+    lifts; value: the length of its way in frame widths."""
+    PEN_DOWN = "drawing.pen_down"
+    """The pen goes down at t0. point: where."""
+    PEN_UP = "drawing.pen_up"
+    """The pen lifts at t0. point: where."""
+
     EDIT_REGION = "edit.region"
     """What differs between two images, t0 (before) to t1 (after). box: where; value: share of pixels."""
 

@@ -176,7 +176,7 @@ def _action(stretch: Stretch) -> MeasuredAction:
 def _plan(stretches: Sequence[Stretch], facts: Sequence[StateFact]) -> tuple[PlanStep, ...]:
     """What was done, each step for the postures that the steps before it led to."""
     postures = {fact.subject: fact.condition for fact in facts if fact.condition in _POSTURES.values()}
-    steps = []
+    steps: list[PlanStep] = []
     for stretch in stretches:
         words = [_fact_words(subject, condition) for subject, condition in postures.items()]
         words = words or ([_said(facts)] if not steps else [])

@@ -23,6 +23,7 @@ TASKS = Roster(
         "grounding": "synthesis.agents.grounding:GroundingAgent",
         "planning_decision": "synthesis.agents.planning_decision:PlanningDecisionAgent",
         "world_model": "synthesis.agents.world_model:WorldModelAgent",
+        "drawing_sequence": "synthesis.agents.drawing_sequence:DrawingSequenceAgent",
         "image_editing": "synthesis.agents.image_editing:ImageEditingAgent",
         "own_schema": "synthesis.agents.own_schema.agent:OwnSchemaAgent",
     },
