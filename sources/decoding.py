@@ -470,7 +470,7 @@ def _open(uri: str, stack: ExitStack, max_pixels: int | None) -> InputContainer:
         raise InputError(uri, f"cannot be read: {error}", "Check the file and its permissions") from error
     source = path if is_local(fs) else stack.enter_context(fs.open(path, "rb"))
     try:
-        container = av.open(source, options={"format_whitelist": FORMATS})
+        container = av.open(source, options={"format_whitelist": FORMATS}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
         cause = "is text, not a video" if text else f"is not a readable video: {error.strerror}"

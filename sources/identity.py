@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from sources.base import Candidate
 from sources.places import is_local, locate, open_binary
 
 _CHUNK = 1 << 20
+_LOCKS = tuple(threading.Lock() for _ in range(64))
 _REMOTE_SIGNS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
 
 
@@ -57,7 +59,11 @@ def hash_parts(candidate: Candidate, known: Mapping[str, tuple[str, str, int]]) 
     for role, uri in candidate.parts:
         sign = fingerprint(uri)
         before = known.get(uri)
-        sha256, size = before[1:] if before is not None and before[0] == sign else _hash(uri, sign)
+        if before is not None and before[0] == sign:
+            sha256, size = before[1:]
+        else:
+            with _LOCKS[hash(uri) % len(_LOCKS)]:  # threads that meet in one file: the first reads it, the others wait
+                sha256, size = _hash(uri, sign)
         parts.append(StreamPart(role=role, uri=uri, sha256=sha256, size=size))
     return tuple(parts)
 

@@ -18,7 +18,7 @@ _WORDS = {
 """Words that a person uses of one domain and hardly of another."""
 
 
-_ANY_WORLD = ("video", "images")
+_ANY_WORLD = ("video", "images", "webdataset")
 """Formats that do not tell what world a stream comes from."""
 
 

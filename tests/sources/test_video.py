@@ -439,3 +439,12 @@ def test_a_moment_on_a_far_keyframe_ends_the_search(streams: Path) -> None:
         assert [frame.time for frame in decoder.frames_at([109.0])] == [pytest.approx(109.0, abs=0.04)]
     finally:
         decoder.close()
+
+
+def test_a_title_that_is_no_text_does_not_keep_a_film_from_being_read(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", range(0, 1000, 100), codec="mpeg4")
+    marked = path.read_bytes().replace(b"Lavf", b"\xff\xfe\xe9f")  # the muxer's name, in the container's metadata
+    path.write_bytes(marked)
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(path))
+    assert described(path).duration == pytest.approx(1.0)
