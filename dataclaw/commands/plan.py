@@ -69,8 +69,8 @@ def _resolved(intent: Intent, streams: list[Stream]) -> list[tuple[list[Stream],
             errors.append(error)
     if not found:
         raise errors[0]
-    for error in errors:
-        typer.echo(f"nothing to build: {_line(error.problem)}", err=True)
+    for unsuited in errors:
+        typer.echo(f"nothing to build: {_line(unsuited.problem)}", err=True)
     return found
 
 

@@ -69,8 +69,7 @@ def labelled(split: str, known: Iterable[str]) -> list[Labelled]:
     """A split of the set, without the lines that want forms which are not there."""
     lines = yaml.safe_load(Path(__file__).with_name("intents.yaml").read_text(encoding="utf-8"))[split]
     entries = [Labelled(**line | {"wanted": tuple(line.get("wanted", ()))}) for line in lines]
-    there = set(known)
-    return [e for e in entries if set(e.wanted) <= there or (e.kind == "vague" and there & set(e.wanted))]
+    return [entry for entry in entries if set(entry.wanted) <= set(known)]
 
 
 def is_right(entry: Labelled, readings: list[TaskSpec]) -> bool:
