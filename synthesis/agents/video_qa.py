@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -14,11 +14,12 @@ from schemas.errors import UnsuitedError
 from schemas.outputs.video_qa import Relation, VideoQA, VideoQuestion
 from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream
+from synthesis.agents.camera_words import moves_in
 from synthesis.agents.choices import alike
 from synthesis.agents.passages import spread
 from synthesis.agents.proofs import proved, refused, stream_of
 from synthesis.agents.temporal_words import Reference, kinds_of, named
-from synthesis.agents.video_questions import APART, CAMERA_WORDS, FAMILIES, difficulty, video_questions
+from synthesis.agents.video_questions import APART, FAMILIES, difficulty, video_questions
 from synthesis.base import Evidence, GroundedAgent, Recognition
 from synthesis.intent.words import ANY_QUESTIONS
 from synthesis.verification.check import EPSILON, TOLERANCE, normalise, stands_in
@@ -341,6 +342,5 @@ class _Proof:
 
 def _motion(text: str) -> str | None:
     """The one way of moving that a text names."""
-    words: Mapping[str, str] = CAMERA_WORDS
-    found = [motion for motion, phrase in words.items() if phrase in text.lower()]
+    found = moves_in(text)
     return found[0] if len(found) == 1 else None

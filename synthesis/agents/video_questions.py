@@ -13,6 +13,7 @@ from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.constraints import AnswerForm, Difficulty
 from schemas.outputs.video_qa import Fact, Option, Relation, VideoQuestion
 from schemas.stream import Domain
+from synthesis.agents.camera_words import CAMERA_WORDS
 from synthesis.agents.choices import LETTERS, MOST_OPTIONS, alike, arranged, balanced, chosen, unlike
 from synthesis.agents.passages import LEAST_CONFIDENCE, evenly, shown, spoken
 from synthesis.agents.temporal_words import NOUNS, plural
@@ -45,14 +46,6 @@ FAR = 15.0
 
 FAMILIES = (AnchorKind.SUBTITLE, AnchorKind.SCREEN_TEXT, AnchorKind.CLICK, AnchorKind.TYPING)
 """Kinds that are asked for by their words."""
-CAMERA_WORDS = {
-    "pan_left": "pans left",
-    "pan_right": "pans right",
-    "tilt_up": "tilts up",
-    "tilt_down": "tilts down",
-    "zoom_in": "zooms in",
-    "zoom_out": "zooms out",
-}
 _ASKS: Mapping[tuple[Relation, str], tuple[str, ...]] = {
     (Relation.AFTER, AnchorKind.SUBTITLE): (
         "What is said right after {}?",
