@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from synthesis.intent.constraints import read_wishes
 from synthesis.intent.forms import Form
 from synthesis.intent.languages import foreign_language
@@ -15,7 +17,7 @@ from synthesis.intent.naming import Mention, mentions, words_found
 from synthesis.intent.wording import Wording, mended, one_line, take_apart
 
 KNOWN_NEAR = 0.4
-"""A sentence this near to an example of some form is one of the trade."""
+"""A sentence this near to the examples of some form is one of the trade."""
 
 _REQUEST = (
     r"data(?:sets?)?|samples?|train\w*|tun(?:e|ing)|fine-?tun\w*|post-?training|sft|anything|something|whatever|useful"
@@ -79,9 +81,10 @@ def read(text: str, forms: tuple[Form, ...]) -> Reading:
 
 
 def _nearness(sentence: str, forms: Sequence[Form]) -> dict[str, float]:
-    """The nearest example of each form; its instruction is one too."""
+    """The mean of the two nearest examples of each form, its instruction being one too: the nearest alone would favour
+    forms with many examples."""
     return {
-        form.task_type: float(similarities(sentence, (*form.rule.examples, form.rule.instruction)).max())
+        form.task_type: float(np.sort(similarities(sentence, (*form.rule.examples, form.rule.instruction)))[-2:].mean())
         for form in forms
     }
 
