@@ -76,6 +76,12 @@ class GenerationClipsAgent(GroundedAgent):
         instruction="Cut this recording into clips without a cut inside, of 2 to 10 seconds where possible, and write "
         "for each a prompt for video generation that says only what was measured in it.",
         names=(
+            r"(?:text[- ]to[- ]video|t2v|video[- ]generat(?:ion|ive)|image[- ]to[- ]video)"
+            r"(?: (?:training )?(?:data|clips|set|models?))?",
+            r"(?:captioned|generation) (?:\w+ )?clips?",
+            r"clips? (?:with|and) (?:\w+ )?(?:captions?|prompts?|descriptions?)",
+            r"(?:video|clip)[- ](?:captions?|text|prompts?)(?: pairs?)?",
+            r"caption(?:s|ed|ing)?",
             r"(?:video|clip|shot)[- ]generation(?: (?:data|clips?|prompts?|pairs?))?",
             r"text[- ]to[- ]video",
             r"(?:video|clip)[- ](?:prompt|caption)(?: pairs?|s)?",
@@ -83,8 +89,23 @@ class GenerationClipsAgent(GroundedAgent):
             r"t2v",
             r"(?:clips?|shots?) with (?:\w+ )?(?:prompts?|captions?)",
         ),
-        hints=(r"clips?", r"prompts?", r"captions?", r"shots?", r"camera(?: motion| movements?)?", r"generat\w+"),
+        hints=(
+            r"clips?",
+            r"shots?",
+            r"generat\w+",
+            r"diffusion",
+            r"prompts?",
+            r"descri\w+",
+            r"render\w*",
+            r"captions?",
+            r"camera(?: motion| movements?)?",
+        ),
         examples=(
+            "Cut out clips with captions to train a video generation model.",
+            "Text-to-video training pairs: a clip and its prompt.",
+            "Select clean single shots for a video diffusion model and describe them.",
+            "Data for a model that generates videos from text.",
+            "Caption every shot.",
             "Cut the film into clips with prompts for training a text-to-video model.",
             "Make video generation data: clip ranges without cuts and a caption for each.",
             "I need clip-prompt pairs with camera motion for a video diffusion model.",
@@ -92,7 +113,7 @@ class GenerationClipsAgent(GroundedAgent):
             "Prepare AIGC training clips with generation prompts from this footage.",
             "Give me text-to-video pairs, no transitions inside a clip.",
         ),
-        prior={Domain.AIGC: 0.35, Domain.DAILY_LIFE: 0.15},
+        prior={Domain.DAILY_LIFE: 0.25, Domain.AIGC: 0.3},
         needs=frozenset({TrackKind.VIDEO}),
     )
 
