@@ -23,6 +23,7 @@ TASKS = Roster(
         "grounding": "synthesis.agents.grounding:GroundingAgent",
         "planning_decision": "synthesis.agents.planning_decision:PlanningDecisionAgent",
         "world_model": "synthesis.agents.world_model:WorldModelAgent",
+        "spatio_temporal_vqa": "synthesis.agents.spatio_temporal_vqa:SpatioTemporalVQAAgent",
         "drawing_sequence": "synthesis.agents.drawing_sequence:DrawingSequenceAgent",
         "image_editing": "synthesis.agents.image_editing:ImageEditingAgent",
         "generation_clips": "synthesis.agents.generation_clips:GenerationClipsAgent",
