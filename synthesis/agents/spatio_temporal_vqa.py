@@ -27,6 +27,7 @@ from synthesis.agents.handling import NO_DIRECTION
 from synthesis.agents.proofs import proved, refused, stream_of, whole
 from synthesis.agents.screen_lines import readable
 from synthesis.base import Evidence, GroundedAgent, Recognition
+from synthesis.intent.words import ANY_QUESTIONS
 from synthesis.verification.check import EPSILON
 from synthesis.verification.mentions import claims_in, find, quoted
 
@@ -82,14 +83,34 @@ class SpatioTemporalVQAAgent(GroundedAgent):
         instruction="Write questions on where and when things move in this recording (which part of the frame, which "
         "way, how long, which first), each with its answer, spans and boxes.",
         names=(
+            r"spat(?:io|ial(?:ly)?)(?:[- ]?| and )temporal(?:ly)?(?: (?:reasoning|understanding|questions?|vqa"
+            r"|q ?(?:&|and)? ?as?|data))*",
+            r"spatial (?:reasoning|relations?|understanding|vqa|qa|questions?)(?: (?:questions?|qa|vqa|data))?",
+            r"(?:vqa|questions?|qa) (?:about|on|over) space and time",
+            *ANY_QUESTIONS,
             r"spati(?:o|al)[- ]?(?:and )?temporal (?:vqa|qa|questions?|reasoning|understanding|grounding)",
             r"spatial (?:vqa|qa|questions?|reasoning|understanding|relations?)",
             r"where and when|when and where",
             r"st[- ]?v?qa",
             r"(?:left|right|upper|lower)[- /]+(?:or )?(?:left|right|upper|lower)(?: half)? questions?",
         ),
-        hints=(r"where", r"when", r"directions?", r"moves?", r"motion", r"questions?", r"boxes", r"left", r"right"),
+        hints=(
+            r"where",
+            r"positions?|places?|locations?",
+            r"left|right|above|below",
+            r"mov\w+|motions?|directions?",
+            r"spa(?:ce|tial)\w*",
+            r"objects?",
+            r"over time",
+            r"when",
+            r"boxes",
+        ),
         examples=(
+            "Make spatio-temporal questions about this manipulation.",
+            "Where is the object before and after it was moved?",
+            "Spatial reasoning questions and answers over a robot video.",
+            "In which direction does the arm move, and when?",
+            "Questions that need both the place and the time of things.",
             "Ask where and when things move in the video.",
             "I want spatial and temporal question answering data from this footage.",
             "Make questions about which side of the picture the motion is on, and at what time.",
@@ -97,7 +118,7 @@ class SpatioTemporalVQAAgent(GroundedAgent):
             "Test whether a model knows what moves first and where.",
             "Question-answer pairs on location and time of movements, please.",
         ),
-        prior={Domain.EMBODIED: 0.2, Domain.DAILY_LIFE: 0.1},
+        prior={Domain.EMBODIED: 0.25, Domain.DAILY_LIFE: 0.1},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES}),
     )
 

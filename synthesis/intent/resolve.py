@@ -8,7 +8,8 @@ understood, contradicts itself or cannot be had of the input is said, never gues
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from schemas.constraints import Constraints
 from schemas.errors import UnsuitedError
@@ -24,7 +25,7 @@ from synthesis.intent.senses import missing_sense
 BUILD_FROM = 0.5
 """Readings of at least this confidence are all built."""
 
-_NAMED, _NAMED_STEP, _NAMED_MOST = 0.8, 0.05, 0.95
+_NAMED, _NAMED_WORD, _NAMED_HINT, _NAMED_MOST = 0.8, 0.05, 0.01, 0.95
 _MEANT_MOST, _VAGUE_MOST = 0.79, 0.49
 _NEAR, _CLEARLY = 0.5, 0.08
 """Meaning decides from this likeness on, and by this lead over the next form."""
@@ -61,6 +62,18 @@ def choose(readings: Sequence[TaskSpec]) -> list[TaskSpec]:
     return [spec for spec in readings if spec.confidence >= BUILD_FROM] or list(readings[:1])
 
 
+@dataclass
+class _Named:
+    """What the words of a sentence name, as far as the input goes."""
+
+    words: dict[str, list[str]] = field(default_factory=dict)
+    """Words that name each form."""
+    shared: dict[str, list[str]] = field(default_factory=dict)
+    """Words that might have named it, and name another."""
+    unmet: list[str] = field(default_factory=list)
+    """What is named and cannot be had, with the reason."""
+
+
 class _Request:
     """An intent beside its input."""
 
@@ -83,17 +96,17 @@ class _Request:
 
     def _specs(self, reading: Reading) -> list[TaskSpec]:
         constraints, notes = self._constraints(reading)
-        named, others, unmet = self._named(reading)
-        if unmet and not named:
-            raise ClashError("; ".join(unmet))
-        refused = {name for mention in reading.refused for name in mention.task_types} - set(named)
+        named = self._named(reading)
+        if named.unmet and not named.words:
+            raise ClashError("; ".join(named.unmet))
+        refused = {name for mention in reading.refused for name in mention.task_types} - set(named.words)
         open_forms = [form for form in self.fitting if form.task_type not in refused]
         confidence = self._named_confidence(reading, named) | self._meant_confidence(reading, open_forms, named)
         return [
             self._spec(
                 form,
                 confidence[form.task_type],
-                [*self._because(reading, form, named, others), *unmet, *reading.notes, *notes],
+                [*self._because(reading, form, named), *named.unmet, *reading.notes, *notes],
                 constraints,
                 bool(reading.joins[form.task_type]),
             )
@@ -143,31 +156,23 @@ class _Request:
         wishes = read_wishes(reading.sentence, lengths.pop() if len(lengths) == 1 else None, _nouns())
         return wishes.constraints, wishes.notes
 
-    def _named(self, reading: Reading) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
-        """Words that name each form; words that might have named it; what is named and cannot be had."""
+    def _named(self, reading: Reading) -> _Named:
         refused = {name for mention in reading.refused for name in mention.task_types}
-        sure = {m.task_types[0] for m in reading.asked if len(m.task_types) == 1} - refused
-        named: dict[str, list[str]] = {}
-        others: dict[str, list[str]] = {}
-        unmet: list[str] = []
+        sure = {mention.task_types[0] for mention in reading.asked if len(mention.task_types) == 1} - refused
+        named = _Named()
         for mention in reading.asked:
             left = [name for name in mention.task_types if name not in refused]
             if not left:
-                raise ClashError(self._asked_and_refused(mention, reading))
+                raise ClashError(_asked_and_refused(mention, reading))
             fitting = [name for name in left if self.misfits[name] is None]
             if not fitting:
-                unmet.append(f'"{mention.words}" asks for {left[0]}, but {self.misfits[left[0]]}')
+                named.unmet.append(f'"{mention.words}" asks for {left[0]}, but {self.misfits[left[0]]}')
                 continue
             winner = max(fitting, key=lambda name: (name in sure, self._fit(reading, name, _NEARNESS_OF_NAMED)))
-            named.setdefault(winner, []).append(mention.words)
             for name in fitting:
-                if name != winner:
-                    others.setdefault(name, []).append(mention.words)
-        return {name: list(dict.fromkeys(words)) for name, words in named.items()}, others, list(dict.fromkeys(unmet))
-
-    def _asked_and_refused(self, mention: Mention, reading: Reading) -> str:
-        against = [one.words for one in reading.refused if set(one.task_types) & set(mention.task_types)]
-        return f'"{mention.words}" is asked for and refused ({quoted(dict.fromkeys(against))})'
+                words = (named.words if name == winner else named.shared).setdefault(name, [])
+                words += [mention.words] if mention.words not in words else []
+        return named
 
     def _fit(self, reading: Reading, task_type: str, by_nearness: float = _NEARNESS) -> float:
         """How well a form suits sentence and domain where no word decides."""
@@ -175,39 +180,34 @@ class _Request:
         hints = len(reading.hints[task_type])
         return by_nearness * reading.nearness[task_type] + form.prior(self.domain) + _HINT * hints
 
-    def _named_confidence(self, reading: Reading, named: dict[str, list[str]]) -> dict[str, float]:
+    def _named_confidence(self, reading: Reading, named: _Named) -> dict[str, float]:
         return {
-            name: min(
-                _NAMED_MOST, _NAMED + _NAMED_STEP * (len(words) - 1) + min(0.04, _HINT * len(reading.hints[name]) / 5)
-            )
-            for name, words in named.items()
+            name: min(_NAMED_MOST, _NAMED + _NAMED_WORD * (len(words) - 1) + _NAMED_HINT * len(reading.hints[name]))
+            for name, words in named.words.items()
         }
 
-    def _meant_confidence(self, reading: Reading, open_forms: list[Form], named: Iterable[str]) -> dict[str, float]:
+    def _meant_confidence(self, reading: Reading, open_forms: list[Form], named: _Named) -> dict[str, float]:
         """Of the forms that are not named: one that is clearly nearest in meaning is meant, the others are possible."""
-        named = set(named)
         fits = {form.task_type: self._fit(reading, form.task_type) for form in open_forms}
-        ranked = sorted((name for name in fits if name not in named), key=lambda name: -fits[name])
+        ranked = sorted((name for name in fits if name not in named.words), key=lambda name: -fits[name])
         confidence = {name: min(_VAGUE_MOST, max(0.0, fits[name] / 2)) for name in ranked if fits[name] > 0}
-        if ranked and not named and reading.nearness[ranked[0]] >= _NEAR:
+        if ranked and not named.words and reading.nearness[ranked[0]] >= _NEAR:
             lead = fits[ranked[0]] - (fits[ranked[1]] if len(ranked) > 1 else 0.0)
             if lead >= _CLEARLY:
                 confidence[ranked[0]] = min(_MEANT_MOST, BUILD_FROM + lead)
         return confidence
 
-    def _because(
-        self, reading: Reading, form: Form, named: dict[str, list[str]], others: dict[str, list[str]]
-    ) -> Iterable[str]:
+    def _because(self, reading: Reading, form: Form, named: _Named) -> Iterator[str]:
         name = form.task_type
-        if name in named:
-            yield f"{quoted(named[name])} names it"
-        if name in others and name not in named:
-            yield f"{quoted(dict.fromkeys(others[name]))} may mean it too"
+        if name in named.words:
+            yield f"{quoted(named.words[name])} names it"
+        elif name in named.shared:
+            yield f"{quoted(named.shared[name])} may mean it too"
         if reading.hints[name]:
             yield f"{quoted(reading.hints[name])} goes with it"
         if self.domain is not None and form.prior(self.domain):
             yield f"the input is {self.domain}"
-        if name not in named:
+        if name not in named.words:
             yield f"likeness in meaning to what asks for it: {reading.nearness[name]:.2f}"
         if reading.joins[name]:
             yield f"{quoted(reading.joins[name])} asks for one sample from all streams together"
@@ -228,6 +228,11 @@ class _Request:
             constraints=kept,
             joins_streams=joins,
         )
+
+
+def _asked_and_refused(mention: Mention, reading: Reading) -> str:
+    against = dict.fromkeys(one.words for one in reading.refused if set(one.task_types) & set(mention.task_types))
+    return f'"{mention.words}" is asked for and refused ({quoted(against)})'
 
 
 def _nouns() -> tuple[str, ...]:
