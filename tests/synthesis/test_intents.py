@@ -121,7 +121,9 @@ def test_what_cannot_be_made_of_the_input_says_what_could(text, domain, words):
 
 
 def test_what_fits_is_made_though_other_parts_do_not():
-    assert built("A tutorial and questions", Domain.EMBODIED) == ["temporal_qa"]
+    (spec,) = choose(readings("A tutorial and questions", Domain.EMBODIED))
+    assert spec.task_type == "spatio_temporal_vqa"
+    assert any("tutorial" in reason and "not made of embodied" in reason for reason in spec.because)
 
 
 def test_everything_refused_is_unsuited():
