@@ -52,7 +52,7 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         message=_message(plan),
     )
     with run.catalog() as catalog:
-        catalog.quarantine(run.id, [(uri, sha256, problem) for uri, sha256, problem in _broken(found, done)])
+        catalog.quarantine(run.id, _broken(inputs, done))
         catalog.end_run(run.id, report.state, report)
     create_table_artifact(
         table=_table(report), key="build-result", description=f"# {run.recipe.name}\n\n{headline(report)}"
@@ -110,27 +110,30 @@ def _end_of(stream: Stream, ends: list[tuple[Outcome, str]], done: Tailored) -> 
         outcome = Outcome.FAILED
     else:
         outcome = next((o for o in (Outcome.DONE, Outcome.FAILED, Outcome.FILTERED) if o in seen), Outcome.FAILED)
-    reasons = tuple(dict.fromkeys(reason for end, reason in ends if reason and end is not Outcome.DONE))
+    reasons = [reason for end, reason in ends if reason and end is not Outcome.DONE]
     return InputOutcome(
-        uri=stream.uri, sha256=stream.sha256, outcome=outcome, reasons=(*problems, *reasons, *stream.notes)
+        uri=stream.uri,
+        sha256=stream.sha256,
+        outcome=outcome,
+        reasons=tuple(dict.fromkeys((*problems, *reasons, *stream.notes))),
     )
 
 
-def _broken(found: Discovery, done: Tailored) -> list[tuple[str, str | None, Problem]]:
-    """Streams that failed on the way, for the quarantine; those that failed at the door are there already."""
+def _broken(inputs: Sequence[InputOutcome], done: Tailored) -> list[tuple[str, str | None, Problem]]:
+    """Inputs that broke on the way, for the quarantine; those that failed at the door are there already, and what only
+    shared a unit with a broken one is sound."""
     return [
         (
-            stream.uri,
-            stream.sha256,
+            item.uri,
+            item.sha256,
             Problem(
-                input=stream.uri,
-                cause="; ".join(done.problems.get(stream.uri, ["could not be read"])),
+                input=item.uri,
+                cause=why(item) or "could not be read",
                 remedy="Mend or remove it; the next run tries it again",
             ),
         )
-        for _, streams in found.sources
-        for stream in streams
-        if stream.sha256 in done.failed_streams
+        for item in inputs
+        if item.outcome is Outcome.FAILED and (item.sha256 in done.failed_streams or item.uri in done.problems)
     ]
 
 
