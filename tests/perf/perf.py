@@ -3,7 +3,7 @@
 Not a test: machines are noisy, so nothing here passes or fails. It prints a table and writes it as Markdown and as a
 picture into the folder it is given.
 
-    python tests/perf/perf.py OUT [throughput decode ocr overhead memory]
+    python tests/perf/perf.py OUT [throughput decode ocr overhead memory evidence]
 """
 
 from __future__ import annotations
@@ -390,7 +390,23 @@ def _peak() -> Iterator[list[int]]:
         thread.join()
 
 
-MEASURES = {"throughput": throughput, "decode": decode, "ocr": ocr, "overhead": overhead, "memory": memory}
+def evidence(out: Path) -> Iterator[tuple[str, str, str]]:
+    from selection import selection  # beside this file
+
+    if not RECORDINGS.exists():
+        yield "evidence selection", "not measured", "the recordings are not beside the repository"
+        return
+    yield from selection(RECORDINGS)
+
+
+MEASURES = {
+    "throughput": throughput,
+    "decode": decode,
+    "ocr": ocr,
+    "overhead": overhead,
+    "memory": memory,
+    "evidence": evidence,
+}
 
 if __name__ == "__main__":
     main()
