@@ -16,7 +16,7 @@ VERSION = "1"
 """Raised with every change to this module: rows are then judged anew."""
 
 _BITS = 4
-"""Most bits of 64 by which the hashes of one picture, encoded twice, differ. Measured: docs/decisions/0008."""
+"""Most bits of 64 by which the hashes of one picture, encoded twice, differ. Measured: docs/decisions/0009."""
 _QUARTER = 16
 """Two hashes that differ in few bits agree in two quarters at least (Manku, Jain, Das Sarma, WWW 2007, section 3)."""
 _KEYS = 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.manifest import Manifest
+from schemas.recipe import Splitting
 from schemas.rows import RESULT_SCHEMA, Result, Written
 from schemas.triplet import Triplet
 from storage import publish, snapshots
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
 from storage.publish import publish_corpus
+from storage.shards import write_parquet
 
 Write = Callable[..., list[Written]]
 
@@ -109,6 +112,64 @@ def test_a_row_written_twice_in_one_shard_is_published_once(
     manifest = publish_corpus(corpus, catalog, "run-1", "0")
     assert manifest is not None
     assert units_of(corpus, manifest) == shas(make, "a", "b")
+
+
+def rows_by_split(corpus: Corpus, manifest: Manifest) -> dict[str, int]:
+    """Counted by a reader that knows files only; every file must have the column."""
+    found: Counter[str] = Counter()
+    for shard in manifest.shards:
+        with corpus.location.open(shard.path) as file:
+            found.update(pq.read_table(file)["split"].to_pylist())
+    return dict(found)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_files_say_the_split_that_their_rows_have(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any, share: float
+) -> None:
+    split = Splitting(validation_share=share)
+    catalog.commit("run-1", write(*(make.done(str(number)) for number in range(20))))
+    manifest = publish_corpus(corpus, catalog, "run-1", "0", split=split)
+    assert manifest is not None
+    assert rows_by_split(corpus, manifest) == manifest.statistics.by_split
+    assert manifest.statistics.by_split.get("validation", 0) in {0.0: [0], 0.4: range(3, 14), 1.0: [20]}[share]
+    assert publish_corpus(corpus, catalog, "run-2", "0", split=split) is None
+    catalog.commit("run-2", write(make.done("new")))
+    second = publish_corpus(corpus, catalog, "run-2", "0", split=split)
+    assert second is not None
+    assert set(manifest.shards) < set(second.shards)
+
+
+def test_rows_of_before_there_were_splits_and_signatures_get_both(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    written = write(make.done("a"), make.done("b"), make.done("c", stream=make.stream("a"), output='{"steps": []}'))
+    assert written[0].shard is not None
+    with corpus.location.open(written[0].shard) as file:
+        old = write_parquet(corpus.location, "data", pq.read_table(file).drop_columns("split"))
+    place = {"shard": old.path, "shard_sha256": old.sha256, "shard_size": old.size, "split": None, "signature": None}
+    catalog.commit("run-1", [row.model_copy(update=place) for row in written])
+    manifest = publish_corpus(corpus, catalog, "run-1", "0")
+    assert manifest is not None
+    assert units_of(corpus, manifest) == shas(make, "a", "b", "c")
+    assert rows_by_split(corpus, manifest) == manifest.statistics.by_split
+    assert publish_corpus(corpus, catalog, "run-2", "0") is None
+
+
+def test_a_duplicate_is_left_out_of_the_files_and_comes_back_when_the_other_goes(
+    corpus: Corpus, catalog: Catalog, write: Write, make: Any
+) -> None:
+    said = '{"steps": ["Open the door"]}'
+    catalog.commit("run-1", write(make.done("b", "slot b", output=said)))
+    catalog.commit("run-2", write(make.done("a", output=said), make.done("c")))
+    first = publish_corpus(corpus, catalog, "run-2", "0")
+    assert first is not None
+    assert units_of(corpus, first) == shas(make, "b", "c")
+    catalog.commit("run-3", write(make.filtered("b2", "slot b")))
+    second = publish_corpus(corpus, catalog, "run-3", "0")
+    assert second is not None
+    assert units_of(corpus, second) == shas(make, "a", "c")
+    assert snapshots.verify_files(corpus, second) == []
 
 
 STEPS = [
