@@ -25,6 +25,7 @@ TASKS = Roster(
         "world_model": "synthesis.agents.world_model:WorldModelAgent",
         "spatio_temporal_vqa": "synthesis.agents.spatio_temporal_vqa:SpatioTemporalVQAAgent",
         "drawing_sequence": "synthesis.agents.drawing_sequence:DrawingSequenceAgent",
+        "game_generation": "synthesis.agents.game_generation:GameGenerationAgent",
         "image_editing": "synthesis.agents.image_editing:ImageEditingAgent",
         "generation_clips": "synthesis.agents.generation_clips:GenerationClipsAgent",
         "own_schema": "synthesis.agents.own_schema.agent:OwnSchemaAgent",
