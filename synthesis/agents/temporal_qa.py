@@ -36,8 +36,8 @@ class TemporalQAAgent(Agent):
         instruction="Write questions whose answers lie in when things happen in this recording (when, in which order, "
         "what before and after, how many), each with its answer and the spans that prove it.",
         names=(
-            r"temporal(?:ly)?(?: (?:reasoning|understanding|grounding|order(?:ing)?|questions?|q ?(?:&|and)? ?a|vqa"
-            r"|and|answer(?:s|ing)?|question[- ]answering))*",
+            r"temporal(?:ly)?(?: (?:and )?(?:reasoning|understanding|grounding|order(?:ing)?|questions?|vqa"
+            r"|q ?(?:&|and)? ?a|answer(?:s|ing)?|question[- ]answering))*",
             *ANY_QUESTIONS,
         ),
         hints=(
