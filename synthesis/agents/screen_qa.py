@@ -22,6 +22,7 @@ from synthesis.agents.passages import evenly, spread
 from synthesis.agents.proofs import during, labelled_box, proved, refused, stream_of
 from synthesis.agents.screen_lines import in_reading_order, readable, sensible
 from synthesis.base import Evidence, GroundedAgent, Recognition
+from synthesis.intent.words import ANY_QUESTIONS
 from synthesis.verification.check import EPSILON, TOLERANCE, normalise, stands_in
 from synthesis.verification.mentions import find, quoted
 
@@ -90,13 +91,34 @@ class ScreenQAAgent(GroundedAgent):
         instruction="Write questions on what stands on the screen at a moment and where, what changed between two "
         "screens and what was clicked or typed, each with its answer, its frame and the boxes that prove it.",
         names=(
+            r"(?:screen(?:shot)?s?|ui|gui|interface|app)[- ](?:q ?(?:&|/|and|\+)? ?as?|vqa|questions?|understanding"
+            r"|comprehension)(?: (?:questions?|qa|data))?",
+            *ANY_QUESTIONS,
             r"screen(?:shot)?[- ](?:q ?(?:&|/|and|\+)? ?a|vqa|questions?|question[- ]answering|understanding)",
             r"(?:gui|ui)[- ](?:qa|vqa|questions?|question[- ]answering|understanding)",
             r"questions? (?:on|about) (?:the |this |these |a )?(?:screens?|screenshots?|ui|interface)",
             r"(?:ocr|text)[- ](?:vqa|qa)",
         ),
-        hints=(r"screens?", r"screenshots?", r"interfaces?", r"buttons?", r"on[- ]screen", r"read(?:ing)?", r"boxes"),
+        hints=(
+            r"screen\w*",
+            r"buttons?",
+            r"menus?",
+            r"windows?",
+            r"dialogs?",
+            r"(?:user )?interfaces?|ui|gui",
+            r"apps?",
+            r"written|displayed|text",
+            r"on[- ]screen",
+            r"read(?:ing)?",
+            r"boxes",
+        ),
         examples=(
+            "Make questions and answers about the screen of this app.",
+            "Which button is shown, which text is in the window? Ask such questions.",
+            "Screen understanding data for a GUI model.",
+            "Question answering over screenshots.",
+            "Ask what the interface displays after each step.",
+            "Teach a vision language model to read user interfaces.",
             "Make questions and answers about the screenshots of this session.",
             "I need screen question answering data: which text is there, where it is, what was clicked.",
             "Ask what changed between two screens and answer with the words on them.",
@@ -104,7 +126,7 @@ class ScreenQAAgent(GroundedAgent):
             "Write text-VQA samples with boxes from these screens.",
             "Generate screen reading questions for a GUI model.",
         ),
-        prior={Domain.GUI: 0.3, Domain.EDUCATION: 0.1},
+        prior={Domain.GUI: 0.3},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES}),
     )
 
