@@ -235,6 +235,12 @@ def _expression(kind: TargetKind, text: str, box: Box, others: Sequence[Box]) ->
     return f"the {_ORDINALS[before]} {quoted(text)} from the {'left' if row else 'top'}"
 
 
+def _means(expression: str, text: str, others: Sequence[Box]) -> bool:
+    """Whether other words still mean the one place at which a text stands: they quote it, and count nothing."""
+    counts = any(re.search(rf"\b{ordinal}\b", expression.replace(text, "")) for ordinal in _ORDINALS)
+    return not others and quoted(text) in expression and not counts
+
+
 # --- what is proved ------------------------------------------------------------------------------------------------
 
 
@@ -242,7 +248,7 @@ def _pair_claims(pair: Mapping[str, Any], path: str, stream: str | None) -> Iter
     """The text stands at the box; so many lines hold it up to this frame, each at a box that is named here too."""
     kind, time, text = TargetKind(pair["kind"]), pair["time"], pair["text"]
     box, others = Box.model_validate(pair["box"]), [Box.model_validate(other) for other in pair["others"]]
-    if pair["expression"] != _expression(kind, text, box, others):
+    if not _means(pair["expression"], text, others) and pair["expression"] != _expression(kind, text, box, others):
         yield refused(f"{path}/expression", pair["expression"])
     if any(one.iou(other) > _SAME for one, other in combinations([box, *others], 2)):
         yield refused(f"{path}/others", "two places that are one")

@@ -59,6 +59,8 @@ _TYPES = {kind: type_ for type_, kind in _ACTS.items()}
 _NAMED = (ActionType.CLICK, ActionType.DOUBLE_CLICK, ActionType.RIGHT_CLICK, ActionType.DRAG)
 """Their anchors carry the name of the element."""
 _WRITTEN = (ActionType.TYPE, ActionType.HOTKEY)
+_MARKED = (ActionType.TAP, ActionType.SWIPE)
+"""Told by marks on the picture, where there is no log."""
 _AFTER_SCREEN = 0.02
 """Seconds by which a change of the screen comes later than the screen that it ended."""
 
@@ -170,8 +172,10 @@ def _hand_claims(transition: Mapping[str, Any], path: str, stream: str | None) -
 
 
 def _of_screen(timeline: Timeline) -> Iterator[Transition]:
-    """Actions after which the screen changed, before another one was done."""
-    acts = sorted(timeline.of(*_TYPES), key=lambda act: (act.t0, act.t1))
+    """Actions after which the screen changed, before another one was done. Where there is a log, marks on the picture
+    are no actions: what lights up under the pointer looks like one."""
+    done = timeline.inputs if timeline.has_events else timeline.marks
+    acts = sorted(done, key=lambda act: (act.t0, act.t1))
     for act, following in pairwise([*acts, None]):
         assert act is not None
         before = timeline.observed_before(act.t0)
@@ -260,7 +264,8 @@ def _input_claims(transition: Mapping[str, Any], path: str, stream: str | None) 
     yield edge(f"{path}/state/time", stream, before, AnchorKind.SCREEN)
     yield none_between(f"{path}/state/time", stream, before + _AFTER_SCREEN, t0, AnchorKind.SCREEN_CHANGE)
     yield edge(f"{path}/next_state/time", stream, after, AnchorKind.SCREEN)
-    yield none_between(f"{path}/next_state/time", stream, t0, after, *INPUTS, *MARKS)
+    others = (*INPUTS, *MARKS) if ActionType(action["type"]) in _MARKED else INPUTS
+    yield none_between(f"{path}/next_state/time", stream, t0, after, *others)
     yield from _act_claims(action, f"{path}/action", stream, before)
 
 

@@ -68,6 +68,14 @@ def test_no_changed_value_passes(anchors: list[FactualAnchor]) -> None:
     assert changed_that_pass("grounding", anchors, DESK) == []
 
 
+def test_other_words_may_mean_the_one_place_of_a_text() -> None:
+    output = compose("grounding", LIST, DESK)
+    anna = next(pair for pair in output["pairs"] if pair["text"] == "Anna")
+    for expression, sound in (('Click on "Anna"', True), ("Click on Bert", False), ('the third "Anna"', False)):
+        anna["expression"] = expression
+        assert passes(scored("grounding", output, LIST, DESK)) is sound
+
+
 def test_an_ambiguous_text_that_is_said_to_be_one_does_not_pass() -> None:
     output = compose("grounding", LIST, DESK)
     twice = next(pair for pair in output["pairs"] if pair["others"])

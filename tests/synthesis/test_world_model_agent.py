@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from facts import evidence
+from facts import anchor, evidence
 from handled import ARM, DESK, OFFICE, PICK, TASK, changed_that_pass, compose, measured, scored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.anchor import FactualAnchor
+from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.errors import UnsuitedError
+from schemas.geometry import Point
 from synthesis.agents.gui.timeline import INPUTS, MARKS
 from synthesis.agents.handling import HANDLED
 from synthesis.agents.roster import agent_for
@@ -57,6 +58,11 @@ def test_a_click_leads_from_the_last_screen_before_it_to_the_next() -> None:
     assert conditions(click["next_state"]) == {"editor in_front"}
     assert typing["action"]["text"] == "weekly plan"
     assert "weekly plan" not in [line["text"] for line in typing["state"]["lines"]]
+
+
+def test_where_there_is_a_log_marks_on_the_picture_are_no_actions() -> None:
+    mark = anchor(AnchorKind.TAP, 5.5, point=Point(x=0.15, y=0.22))
+    assert compose("world_model", [*OFFICE, mark], DESK) == compose("world_model", OFFICE, DESK)
 
 
 @pytest.mark.parametrize(("anchors", "on"), [(PICK, ARM), (OFFICE, DESK)], ids=["hands", "screen"])
