@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -244,6 +246,28 @@ def test_a_worker_that_cannot_write_ends_the_run_with_one_clear_line(clips: Path
     again = build(clips, "--domain", "daily_life", "--intent", INTENT, "--out", corpus)
     assert ends(again)["done"] == 3
     assert again["segments_known"] == 3, "what was measured before the failure is not measured again"
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_one_clear_line(disk_of: Callable[[str], Path], tmp_path: Path) -> None:
+    raw, disk = tmp_path / "raw", disk_of("600m")
+    for seed in range(12):
+        write_clip(raw / f"{seed:02d}.mp4", seed)
+    driver = start(raw, disk / "corpus")
+    until(lambda: len(anchor_shards(disk / "corpus")) >= 1)
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0" * (1 << 16))
+    _, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 1, errors
+    last = errors.strip().splitlines()[-1]
+    assert "full" in last.lower() or "No space left" in last, last
+    assert "Traceback" not in errors
+    assert not list((disk / "corpus" / "snapshots").glob("*.json"))
+    filler.unlink()
+    again = build(raw, "--domain", "daily_life", "--intent", INTENT, "--out", disk / "corpus")
+    assert ends(again) == {"done": 12, "filtered": 0, "failed": 0}
+    assert verify(disk / "corpus").returncode == 0
 
 
 def test_the_catalog_knows_the_runs(clips: Path, tmp_path: Path) -> None:

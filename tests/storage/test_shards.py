@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,9 @@ def test_what_engines_loosen_is_put_right(corpus: Corpus, make: Any, boxes: list
     assert write_shard(corpus.location, "data", read) == shard
 
 
-def test_a_full_disk_is_named_and_leaves_nothing_behind(tiny_disk: Path, make: Any) -> None:
-    corpus = Corpus.open(tiny_disk / "corpus", create=True)
+def test_a_full_disk_is_named_and_leaves_nothing_behind(disk_of: Callable[[str], Path], make: Any) -> None:
+    disk = disk_of("1m")
+    corpus = Corpus.open(disk / "corpus", create=True)
     noise = os.urandom(800_000).hex()
     big = Triplet.to_table(
         [make.triplet("big", output=noise), make.triplet("more", output=noise[::-1])], TRIPLET_SCHEMA
@@ -91,7 +93,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tiny_disk: Path, make: A
         write_shard(corpus.location, "data", big)
     assert "No space left on device" in caught.value.problem.cause
     assert "Free space" in caught.value.problem.remedy
-    assert list((tiny_disk / "corpus" / "data").iterdir()) == []
+    assert list((disk / "corpus" / "data").iterdir()) == []
     small = write_shard(corpus.location, "data", Triplet.to_table([make.triplet("a")], TRIPLET_SCHEMA))
     verify_shard(corpus.location, small)
 
