@@ -61,6 +61,7 @@ _AMOUNT = (
     rf"(?:between )?(?P<low>{NUMBER})"
     rf"(?:\+|(?: ?(?:-|–|to|or|and) ?(?P<high>{NUMBER}))|(?P<tail> or (?:more|fewer|less)))?"
 )
+_AFTER = rf"(?:,? (?:(?P<top>max(?:imum)?|tops|or (?:fewer|less))|(?P<bottom>min(?:imum)?|or more))(?! {NUMBER}))?"
 _PLUS = re.compile(r"\+|or more")
 _UNIT = r"(?:%|percent|s\b|secs?|seconds?|mins?|minutes?|h\b|hours?|fps|hz|words?|frames per|x\b|times?)"
 _GIVEN = r"(?<!\bthe )(?<!\bthese )(?<!\bthose )(?<!\bmy )(?<!\bour )(?<!\ball )(?<!\bfirst )(?<!\blast )(?<!\bof )"
@@ -151,7 +152,7 @@ def _counts(left: _Sentence, nouns: Iterable[str]) -> tuple[Count, ...]:
     patterns = _NOUNS | {noun: _plural(noun) for noun in nouns if noun not in _NOUNS}
     known = "|".join(f"(?P<noun{place}>{pattern})" for place, pattern in enumerate(patterns.values()))
     counts: list[Count] = []
-    for match in left.take(rf"{_GIVEN}(?:{_BOUND} )?{_AMOUNT} (?P<rest>{_ADJECTIVES}(?:{known}))", keep="rest"):
+    for match in left.take(rf"{_GIVEN}(?:{_BOUND} )?{_AMOUNT} (?P<rest>{_ADJECTIVES}(?:{known})){_AFTER}", keep="rest"):
         counts += _count(match, next(noun for place, noun in enumerate(patterns) if match[f"noun{place}"]), left)
     for match in left.take(rf"{_BOUND} {_AMOUNT}(?! ?{_UNIT})(?! \w+ {_UNIT})(?P<rest> [a-z]+s\b)?", keep="rest"):
         noun = (match["rest"] or "").strip()
@@ -176,9 +177,10 @@ def _count(match: re.Match[str], noun: str, left: _Sentence) -> list[Count]:
         if low > high:
             raise ClashError(f'"{_quote(match)}" has its bounds the wrong way round')
         return [Count(noun=noun, least=low, most=high)]
-    if match["least"] or _PLUS.search(match.group()):
+    after = match.groupdict()
+    if match["least"] or after.get("bottom") or _PLUS.search(match.group()):
         return [Count(noun=noun, least=low)]
-    if match["most"] or match["tail"]:
+    if match["most"] or match["tail"] or after.get("top"):
         return [Count(noun=noun, most=low)]
     if match["more"]:
         return [Count(noun=noun, least=low + 1)]
@@ -200,7 +202,7 @@ def _merged(counts: Iterable[Count]) -> tuple[Count, ...]:
     return tuple(merged.values())
 
 
-_SKIP = r"(?:skip(?:ping)?|ignor(?:e|ing)|without|not|except(?: for)?|excluding|leav(?:e|ing) out|omit|drop|after)"
+_SKIP = r"(?:skip(?:ping)?|ignor(?:e|ing)|without|not|except(?: for)?|excluding|leav(?:e|ing) out|omit|drop)"
 _ENDS = rf"(?:the )?(?P<end>first|opening|initial|last|final|closing)(?: (?P<amount>{NUMBER}|half an?))?"
 _ONLY = r"(?:(?:please |and )?(?:only |just )?(?:use |of |from |in |for |about |on |take )?)"
 _LONG = r"(?! ?(?:long|each|in length|per\b|apart))"
@@ -249,7 +251,7 @@ def _edges(left: _Sentence, duration: float | None) -> Iterator[_Span]:
     """`the first two minutes`, `the last 30 s`, `skip the first minute`, `the second half`."""
     unit = r"(?P<unit>seconds?|secs?|s|minutes?|mins?|hours?)"
     left.text = re.sub(rf"({_SKIP} )(the first [^,.;]*?) and (?=the (?:last|final))", r"\1\2 \1", left.text)
-    for match in left.take(rf"(?P<skip>(?:do not use |don't use )?{_SKIP} )?{_ONLY}{_ENDS}[- ]{unit}"):
+    for match in left.take(rf"(?P<skip>(?:{_SKIP}|after) )?{_ONLY}{_ENDS}[- ]{unit}"):
         skip = match["skip"] is not None
         length = seconds_in(f"{match['amount'] or 1} {match['unit']}")
         if match["end"] in ("first", "opening", "initial"):
@@ -272,10 +274,13 @@ def _sides(left: _Sentence) -> Iterator[_Span]:
     """`after 1:30`, `from minute 2 on`, `until 0:45`."""
     mark = rf"(?:the )?(?P<t>\d+:\d\d(?::\d\d)?|{TIME}(?= (?:mark|on(?:wards?)?))|(?:minute|second) {NUMBER})"
     tail = r"(?: mark)?(?: on(?:wards?)?)?"
-    for match in left.take(rf"{_ONLY}(?:after|start(?:ing)? (?:at|from)|from|since) {mark}{tail}"):
-        yield seconds_in(match["t"]), float("inf"), _quote(match)
-    for match in left.take(rf"{_ONLY}(?:before|until|till|up to) {mark}{tail}"):
-        yield 0.0, seconds_in(match["t"]), _quote(match)
+    skip = rf"(?P<skip>{_SKIP} (?:everything |all |anything |what (?:is|comes) )?)?"
+    for match in left.take(rf"{skip}{_ONLY}(?:after|start(?:ing)? (?:at|from)|from|since) {mark}{tail}"):
+        time = seconds_in(match["t"])
+        yield (0.0, time, _quote(match)) if match["skip"] else (time, float("inf"), _quote(match))
+    for match in left.take(rf"{skip}{_ONLY}(?:before|until|till|up to) {mark}{tail}"):
+        time = seconds_in(match["t"])
+        yield (time, float("inf"), _quote(match)) if match["skip"] else (0.0, time, _quote(match))
 
 
 _SOURCES = r"(?:video|film|movie|lectures?|lessons?|recordings?|clips?|stream|course|class|speech|talk|footage|app)"
@@ -302,7 +307,9 @@ def _language(left: _Sentence) -> str | None:
 
 
 _CHOICE = r"(?:multiple[- ]choices?|multi[- ]choice|mcqs?|mcq)(?:[- ](?:questions?|answers?|format|only))?"
-_OPEN = r"(?:open[- ]ended|free[- ](?:form|text)|open answers?)(?:[- ](?:questions?|answers?|ones|only))?"
+_OPEN = (
+    r"(?:open[- ]ended|free[- ](?:form|text)|open answers?|open questions?)(?:[- ](?:questions?|answers?|ones|only))?"
+)
 _NO = r"(?:(?:no|not|without|avoid|never|don't want|do not want|instead of|rather than) (?:any )?)"
 
 
@@ -340,7 +347,8 @@ def _difficulty(left: _Sentence) -> Difficulty | None:
             else:
                 wanted.setdefault(level, _quote(match))
         said = rf"(?:make (?:them|it|these) |difficulty:? |only |should be )(?:really |very )?(?:{pattern})"
-        for match in left.take(rf"{said}|(?:{pattern}) difficulty"):
+        alone = rf"(?:(?<=, )|(?<=,))(?:{pattern})(?=[,.;!]|$)"
+        for match in left.take(rf"{said}|(?:{pattern}) difficulty|{alone}"):
             wanted.setdefault(level, _quote(match))
     if len(wanted) > 1:
         words = " and ".join(f'"{words}"' for words in wanted.values())

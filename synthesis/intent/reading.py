@@ -20,7 +20,7 @@ KNOWN_NEAR = 0.4
 """A sentence this near to the examples of some form is one of the trade."""
 
 _REQUEST = (
-    r"data(?:sets?)?|samples?|train\w*|tun(?:e|ing)|fine-?tun\w*|post-?training|sft|anything|something|whatever|useful"
+    r"data(?:sets?)?|samples?|train\w*|tun(?:e|ing)|fine-?tun\w*|post-?training|sft|anything|everything|something|whatever|useful"
     r"|annotat\w*|label\w*|corpus|examples|however you|learn\w*|improve|better|smarter|process"
     r"|(?:make|do|use|build|get|give|turn|take|try|help)\b[^.?!]* "
     r"(?:this|these|it|them|recordings?|videos?|films?|clips?)"
@@ -73,7 +73,7 @@ def read(text: str, forms: tuple[Form, ...]) -> Reading:
         refused=tuple(mentions(wording.refused, forms)),
         hints={form.task_type: tuple(words_found(form.rule.hints, wording.unrefused)) for form in forms},
         joins={form.task_type: tuple(words_found(form.rule.joins, wording.unrefused)) for form in forms},
-        nearness=_nearness(wording.meant or sentence, forms),
+        nearness=_nearness(wording.meant, forms),
         requests=re.search(rf"\b(?:{_REQUEST})\b", wording.meant) is not None,
         foreign=foreign_language(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", rest), known),
         notes=tuple(notes),
@@ -83,6 +83,8 @@ def read(text: str, forms: tuple[Form, ...]) -> Reading:
 def _nearness(sentence: str, forms: Sequence[Form]) -> dict[str, float]:
     """The mean of the two nearest examples of each form, its instruction being one too: the nearest alone would favour
     forms with many examples."""
+    if not sentence:
+        return {form.task_type: 0.0 for form in forms}
     return {
         form.task_type: float(np.sort(similarities(sentence, (*form.rule.examples, form.rule.instruction)))[-2:].mean())
         for form in forms

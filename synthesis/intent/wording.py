@@ -11,7 +11,8 @@ from synthesis.intent.meaning import whole_words
 
 _NOT_ONLY = re.compile(r"\bnot (?:only|just)\b")
 _REFUSAL = re.compile(
-    r"\b(?:no|not|without|never|don't|do not|doesn't|avoid|except(?: for)?|instead of|rather than|nothing like)\b"
+    r"\b(?:no|not|without|never|don't|do not|doesn't|avoid|except(?: for)?|instead of|rather than|nothing like"
+    r"|(?<=anything )but|(?<=everything )but|(?<=all )but)\b"
     r"(?:(?!\b(?:but|just|only|please (?:make|give|write))\b)[^,.;:!?])*"
 )
 _TELLING = re.compile(

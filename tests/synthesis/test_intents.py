@@ -126,6 +126,11 @@ def test_what_fits_is_made_though_other_parts_do_not():
     assert any("tutorial" in reason and "not made of embodied" in reason for reason in spec.because)
 
 
+@pytest.mark.parametrize("text", ["anything but QA", "everything except questions", "use it, but no questions"])
+def test_what_is_refused_is_not_built(text):
+    assert not {"video_qa", "temporal_qa"} & {spec.task_type for spec in readings(text, Domain.DAILY_LIFE)}
+
+
 def test_everything_refused_is_unsuited():
     with pytest.raises(UnsuitedError, match="only says what is not wanted"):
         readings("no fault recovery and no questions", Domain.EMBODIED)

@@ -14,6 +14,7 @@ from synthesis.intent.wording import mended, take_apart
     [
         ("write a tutorial, no questions", "write a tutorial,", "no questions", ""),
         ("no tutorial but questions", "but questions", "no tutorial", ""),
+        ("anything but qa", "anything", "but qa", ""),
         ("not only a tutorial but questions", "a tutorial but questions", "", ""),
         ("this is a tutorial. make questions", "make questions", "", "this is a tutorial."),
         ("turn my clicks into steps", "turn into steps", "", "my clicks"),
