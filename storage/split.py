@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from schemas.recipe import Splitting
 from schemas.triplet import Split
 
 
@@ -17,11 +16,9 @@ def side_of(family: str, validation_share: float) -> Split:
     return Split.VALIDATION if number < validation_share * 2**64 else Split.TRAIN
 
 
-def likely_splits(streams: pa.ChunkedArray) -> list[Split]:
-    """The split that rows with these `streams` get, unless their streams have a side already, or look like others, or
-    the recipe shares streams out otherwise than is usual."""
-    share = Splitting().validation_share
-    return [side_of(min(sha256s), share) for sha256s in _sha256s(streams)]
+def likely_splits(streams: pa.ChunkedArray, validation_share: float) -> list[Split]:
+    """The split that rows with these `streams` get, unless their streams have a side already, or look like others."""
+    return [side_of(min(sha256s), validation_share) for sha256s in _sha256s(streams)]
 
 
 def _sha256s(streams: pa.ChunkedArray) -> Iterable[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.recipe import Splitting
 from schemas.rows import RESULT_SCHEMA, WRITTEN_SCHEMA
 from schemas.signature import SIGNATURE_SCHEMA, Signature
 from schemas.triplet import TRIPLET_SCHEMA
@@ -14,6 +15,8 @@ from storage.shards import conform, with_splits, write_shard
 from storage.signature import sign
 from storage.split import likely_splits
 
+DEFAULT_SPLIT = Splitting()
+
 
 class WriteTriplets:
     """Maps a batch of RESULT rows to WRITTEN rows; the triplets of the batch become one shard under data/.
@@ -22,8 +25,9 @@ class WriteTriplets:
     shard. Triplets are written with the split they will most likely have; the few others are put right at publishing.
     """
 
-    def __init__(self, corpus: str) -> None:
+    def __init__(self, corpus: str, split: Splitting = DEFAULT_SPLIT) -> None:
         self._corpus = Location.of(corpus)
+        self._validation_share = split.validation_share
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """
@@ -34,7 +38,7 @@ class WriteTriplets:
         batch = conform(batch, RESULT_SCHEMA)
         has_triplet = pc.is_valid(batch["triplet"])
         triplets = _rows(batch["triplet"].filter(has_triplet))
-        splits = likely_splits(triplets["streams"])
+        splits = likely_splits(triplets["streams"], self._validation_share)
         triplets = with_splits(triplets, splits)
         columns: dict[str, pa.ChunkedArray | pa.Array] = {
             name: batch[name] for name in WRITTEN_SCHEMA.names if name in RESULT_SCHEMA.names

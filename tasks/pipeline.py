@@ -55,7 +55,7 @@ def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int) -> Datas
         )
         .map_batches(
             WriteTriplets,
-            fn_constructor_args=(recipe.corpus,),
+            fn_constructor_args=(recipe.corpus, recipe.split),
             batch_format="pyarrow",
             batch_size=place.rows_per_shard,
             compute=ActorPoolStrategy(size=1),
