@@ -18,6 +18,7 @@ TASKS = Roster(
         "temporal_qa": "synthesis.agents.temporal_qa:TemporalQAAgent",
         "video_qa": "synthesis.agents.video_qa:VideoQAAgent",
         "stuck_point_tutoring": "synthesis.agents.stuck_point_tutoring:StuckPointTutoringAgent",
+        "lesson_outline": "synthesis.agents.lesson_outline:LessonOutlineAgent",
         "screen_qa": "synthesis.agents.screen_qa:ScreenQAAgent",
         "gui_trajectory": "synthesis.agents.gui_trajectory:GuiTrajectoryAgent",
         "fault_recovery": "synthesis.agents.fault_recovery:FaultRecoveryAgent",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,10 +16,10 @@ from schemas.outputs.span import Line
 from schemas.outputs.stuck_point_tutoring import Answer, Help, Known, Medium, Pause, StuckPointTutoring
 from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream, TrackKind
+from synthesis.agents.boards import board_lines
 from synthesis.agents.choices import alike, chosen
-from synthesis.agents.passages import shown, spoken
+from synthesis.agents.passages import spoken
 from synthesis.agents.proofs import edge, none_between, proved, refused, stream_of
-from synthesis.agents.screen_lines import SURE
 from synthesis.base import Evidence, GroundedAgent, Recognition
 from synthesis.verification.check import EPSILON, TOLERANCE, normalise, stands_in
 from synthesis.verification.mentions import find, quoted
@@ -41,10 +40,6 @@ MOST_STEPS = 6
 GOES_ON = 60.0
 """Seconds after the help within which steps belong to it."""
 LONGEST_TEXT = 40
-TURNED = 0.15
-"""Share of the frame that changes when a page is turned or moved."""
-TURNS_OF_FRAME = 3
-"""A line that outlasts so many turned pages (a logo, a title bar) is no writing on the board."""
 
 _QUESTIONS = {
     Medium.BOARD: (
@@ -179,15 +174,9 @@ class _Lesson:
         self._all = {
             medium: sorted(evidence.of(kind, stream=stream), key=lambda line: line.t0) for medium, kind in KIND.items()
         }
-        turns = [
-            turn.t0 for turn in evidence.of(AnchorKind.SCREEN_CHANGE, stream=stream) if (turn.value or 0) >= TURNED
-        ]
+        written, _ = board_lines(evidence, stream)
         self._lines = {
-            Medium.BOARD: [
-                line
-                for line in shown(evidence, stream)
-                if line.confidence >= SURE and _quotable(line) and not _is_furniture(line, turns)
-            ],
+            Medium.BOARD: [line for line in written if _quotable(line) and not _is_printed(line)],
             Medium.SPEECH: [line for line in spoken(evidence, stream) if _quotable(line)],
         }
 
@@ -275,14 +264,12 @@ def _quotable(line: FactualAnchor) -> bool:
     """Whether a line can be quoted whole, and is short enough to be."""
     content = normalise(line.content)
     quotes = [normalise(quote) for quote in find(quoted(line.content)).quotes]
-    # A line that ends with a sign is still being written.
-    return quotes == [content] and len(content.split()) <= LONGEST_TEXT and content[-1] not in "=+-−×(,"
+    return quotes == [content] and len(content.split()) <= LONGEST_TEXT
 
 
-def _is_furniture(line: FactualAnchor, turns: Sequence[float]) -> bool:
-    """Whether a line is part of the page and not written on it: it outlasts pages, or is printed in capitals."""
-    capitals = line.content.isupper() and "=" not in line.content and len(line.content.split()) > 1
-    return capitals or bisect_left(turns, line.t1) - bisect_right(turns, line.t0) >= TURNS_OF_FRAME
+def _is_printed(line: FactualAnchor) -> bool:
+    """Whether a line is printed in capitals: a heading of the page, and no step."""
+    return line.content.isupper() and "=" not in line.content and len(line.content.split()) > 1
 
 
 def _recent(known: Sequence[FactualAnchor], time: float) -> tuple[FactualAnchor, ...]:
