@@ -51,14 +51,18 @@ def expert_class(name: str) -> type[Expert]:
 
 
 def default_names(domain: Domain) -> tuple[str, ...]:
-    """The experts that look at a domain when the recipe does not say: the built-in ones, and plugins that ask for it."""
+    """The experts that look at a domain when the recipe does not say: built-in ones, and plugins that ask for it."""
     plugins = [name for name in EXPERTS.names if name not in EXPERTS.built_in]
     return (*FOR_DOMAIN[domain], *(name for name in plugins if domain in expert_class(name).domains))
 
 
-def specs_for(stream: Stream, chosen: Iterable[ExpertSpec] | None) -> list[ExpertSpec]:
-    """The experts that look at a stream: those chosen, or those of its domain, as far as they read its tracks."""
-    specs = [ExpertSpec(name=name) for name in default_names(stream.domain)] if chosen is None else list(chosen)
+def specs_for(stream: Stream, chosen: Iterable[ExpertSpec] | None, also: Iterable[str] = ()) -> list[ExpertSpec]:
+    """The experts that look at a stream: those chosen, or those of its domain and those that a task needs `also`, as
+    far as they read its tracks."""
+    if chosen is None:
+        specs = [ExpertSpec(name=name) for name in dict.fromkeys((*default_names(stream.domain), *also))]
+    else:
+        specs = list(chosen)
     return [spec for spec in specs if stream.has(*expert_class(spec.name).reads)]
 
 

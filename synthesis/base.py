@@ -83,6 +83,8 @@ class Agent(ABC):
     output: ClassVar[type[BaseModel]]
     """Phi."""
     recognition: ClassVar[Recognition]
+    experts: ClassVar[tuple[str, ...]] = ()
+    """Experts that it needs beside those of the domain, where the recipe names none."""
     joins: ClassVar[bool] = False
     """It can make one output of several streams."""
     parts: ClassVar[Mapping[str, str]] = {}

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from experts.ensemble import Stopwatch
-from experts.roster import expert_class, signature, specs_for
+from experts.roster import EXPERTS, expert_class, signature, specs_for
 from schemas.anchor import FactualAnchor
 from schemas.errors import DataClawError, NeedsModelError, Problem, UnsuitedError
 from schemas.outcome import Cost, Outcome, UnitOutcome
-from schemas.recipe import Recipe
+from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import RESULT_SCHEMA, Group, Result, UnitPlan
 from schemas.score import Score
 from schemas.stream import Stream
@@ -107,7 +107,7 @@ class SynthesiseGroups:
 
     def _make(self, group: Group, unit: UnitPlan, watch: Stopwatch) -> _End:
         spec, streams = unit.spec, group.streams
-        agent, evidence = agent_of(spec), _evidence(group, spec)
+        agent, evidence = agent_of(spec), self._evidence(group, spec)
         stage = f"synthesise:{spec.task_type}"
         with watch.running(stage, calls=1):
             output = self._backend.write(agent, evidence)
@@ -144,7 +144,7 @@ class SynthesiseGroups:
                 run=self._run,
                 recipe_hash=self._recipe_hash,
                 reward=self._recipe.reward,
-                experts=self._experts(streams),
+                experts=self._versions(streams, spec),
                 backend=self._backend.name,
                 model=self._backend.model,
                 agent_version=agent.version,
@@ -158,7 +158,7 @@ class SynthesiseGroups:
 
     def _prepared(self, group: Group, unit: UnitPlan) -> str:
         """What a backend with a model would be asked."""
-        return prepare(agent_of(unit.spec), _evidence(group, unit.spec)).text
+        return prepare(agent_of(unit.spec), self._evidence(group, unit.spec)).text
 
     def _judge(self, agent: Agent, output: str, evidence: Evidence) -> tuple[tuple[FactualAnchor, ...], Score]:
         """The anchors the row will hold and the score on exactly these, so that the row alone gives it again."""
@@ -168,16 +168,26 @@ class SynthesiseGroups:
         anchors = select_anchors(evidence.anchors, claims)
         return anchors, score_output(output, spec, streams, anchors, self._recipe.reward)
 
-    def _experts(self, streams: Sequence[Stream]) -> tuple[ExpertVersion, ...]:
+    def _evidence(self, group: Group, spec: TaskSpec) -> Evidence:
+        """What a unit may rest on: the anchors of its own experts (others of its group may need more) in its window."""
+        own = {expert.name for stream in group.streams for expert in self._experts(stream, spec)}
+        mine = [anchor for anchor in group.anchors if anchor.expert not in EXPERTS.places or anchor.expert in own]
+        anchors = within(_in_order(group.streams, mine), group.streams, spec.constraints.window)
+        return Evidence(streams=group.streams, anchors=anchors, spec=spec)
+
+    def _experts(self, stream: Stream, spec: TaskSpec) -> list[ExpertSpec]:
+        return specs_for(stream, self._recipe.experts, agent_of(spec).experts)
+
+    def _versions(self, streams: Sequence[Stream], spec: TaskSpec) -> tuple[ExpertVersion, ...]:
         """Who looked at these streams."""
         versions = {
-            spec.name: ExpertVersion(
-                name=spec.name,
-                version=expert_class(spec.name).version,
-                signature=signature(spec, self._recipe.sampling),
+            expert.name: ExpertVersion(
+                name=expert.name,
+                version=expert_class(expert.name).version,
+                signature=signature(expert, self._recipe.sampling),
             )
             for stream in streams
-            for spec in specs_for(stream, self._recipe.experts)
+            for expert in self._experts(stream, spec)
         }
         return tuple(versions[name] for name in sorted(versions))
 
@@ -191,11 +201,6 @@ class _End:
     problem: Problem | None = None
     score: Score | None = None
     output: str | None = None
-
-
-def _evidence(group: Group, spec: TaskSpec) -> Evidence:
-    anchors = within(_in_order(group.streams, group.anchors), group.streams, spec.constraints.window)
-    return Evidence(streams=group.streams, anchors=anchors, spec=spec)
 
 
 def _in_order(streams: Sequence[Stream], anchors: Sequence[FactualAnchor]) -> tuple[FactualAnchor, ...]:

@@ -13,6 +13,7 @@ from experts.roster import default_names
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import WORK_SCHEMA, Work
 from storage.write import WriteTriplets
+from synthesis.agents.roster import experts_of_units
 from synthesis.synthesise import SynthesiseGroups
 
 _SIDE_CPU = 0.1
@@ -68,5 +69,7 @@ def experts_of(recipe: Recipe, work: Sequence[Work]) -> tuple[ExpertSpec, ...]:
     """Every expert that some segment of this work may want."""
     if recipe.experts is not None:
         return recipe.experts
-    names = dict.fromkeys(name for row in work for name in default_names(row.stream.domain))
+    names = dict.fromkeys(
+        name for row in work for name in (*default_names(row.stream.domain), *experts_of_units(row.units))
+    )
     return tuple(ExpertSpec(name=name) for name in names)

@@ -20,7 +20,7 @@ from schemas.stream import Stream
 from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
 from synthesis.agents.own_schema.agent import TASK_TYPE
-from synthesis.agents.roster import agent_class
+from synthesis.agents.roster import agent_class, experts_of_units
 from synthesis.intent.own_form import resolve_own
 from synthesis.intent.resolve import choose, resolve
 from tasks.discover import Discovery
@@ -203,10 +203,13 @@ def _units(
     where: str,
 ) -> list[UnitPlan]:
     """Keys for each spec: `unit` names everything its result depends on, `slot` what it is about."""
-    experts = sorted(
-        {signature(spec, recipe.sampling) for stream in streams for spec in specs_for(stream, recipe.experts)}
-    )
     identity = recipe.identity
+
+    def experts(task_type: str) -> list[str]:
+        also = agent_class(task_type).experts
+        wanted = [expert for stream in streams for expert in specs_for(stream, recipe.experts, also)]
+        return sorted({signature(expert, recipe.sampling) for expert in wanted})
+
     return [
         UnitPlan(
             unit=digest(
@@ -214,7 +217,7 @@ def _units(
                     [[stream.sha256, stream.name, stream.domain] for stream in streams],
                     spec.key,
                     agent_class(spec.task_type).version,
-                    experts,
+                    experts(spec.task_type),
                     identity["sampling"],
                     identity["synthesis"],
                     identity["reward"],
@@ -235,8 +238,11 @@ def _lay_out(recipe: Recipe, groups: Sequence[_Grouped], catalog: Catalog, plan:
     counted: set[str] = set()
     for group in groups:
         total = sum(len(cut[stream.sha256]) for stream in group.streams)
+        also = experts_of_units(group.units)
         for stream in group.streams:
-            wanted = {spec.name: signature(spec, recipe.sampling) for spec in specs_for(stream, recipe.experts)}
+            wanted = {
+                expert.name: signature(expert, recipe.sampling) for expert in specs_for(stream, recipe.experts, also)
+            }
             for segment in cut[stream.sha256]:
                 shards = {
                     name: anchored[(segment.key, name, sig)]

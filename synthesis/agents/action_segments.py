@@ -38,6 +38,7 @@ class ActionSegmentsAgent(GroundedAgent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain) - {Domain.AIGC}
     output: ClassVar[type[BaseModel]] = ActionSegments
+    experts: ClassVar[tuple[str, ...]] = ("motion",)
     parts: ClassVar[dict[str, str]] = {"segments": "segments", "actions": "segments"}
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Cut this recording into the stretches in which one thing happens, each with its span, its label "

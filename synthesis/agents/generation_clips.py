@@ -71,6 +71,7 @@ class GenerationClipsAgent(GroundedAgent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.AIGC, Domain.DAILY_LIFE, Domain.EMBODIED})
     output: ClassVar[type[BaseModel]] = GenerationClips
+    experts: ClassVar[tuple[str, ...]] = ("motion",)
     parts: ClassVar[dict[str, str]] = {"clips": "clips", "prompts": "clips"}
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Cut this recording into clips without a cut inside, of 2 to 10 seconds where possible, and write "

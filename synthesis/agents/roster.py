@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import cast
 
 from schemas.roster import Roster
+from schemas.rows import UnitPlan
 from schemas.task_spec import TaskSpec
 from synthesis.base import Agent
 
@@ -52,6 +54,11 @@ def agent_for(task_type: str) -> Agent:
         UsageError: there is no such task type.
     """
     return agent_class(task_type)()
+
+
+def experts_of_units(units: Iterable[UnitPlan]) -> tuple[str, ...]:
+    """The experts that the task types of some units need beside those of their domain."""
+    return tuple(dict.fromkeys(name for unit in units for name in agent_class(unit.spec.task_type).experts))
 
 
 def agent_of(spec: TaskSpec) -> Agent:

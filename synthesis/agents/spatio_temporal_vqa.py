@@ -78,6 +78,7 @@ class SpatioTemporalVQAAgent(GroundedAgent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EMBODIED, Domain.DAILY_LIFE})
     output: ClassVar[type[BaseModel]] = SpatioTemporalVQA
+    experts: ClassVar[tuple[str, ...]] = ("motion",)
     parts: ClassVar[dict[str, str]] = {"questions": "questions", "answers": "questions", "pairs": "questions"}
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Write questions on where and when things move in this recording (which part of the frame, which "

@@ -326,3 +326,15 @@ def test_an_empty_batch_is_an_empty_batch():
     table = SynthesiseGroups(recipe(), "run")(pa.Table.from_pylist([], schema=GROUP_SCHEMA))
     assert table.num_rows == 0
     assert table.schema == RESULT_SCHEMA
+
+
+def test_a_unit_rests_on_its_own_experts_alone_whatever_its_siblings_need() -> None:
+    moving = anchor(AnchorKind.MOTION, 1.0, 4.0, value=0.2, expert="motion")
+    both = group(plan("temporal_qa"), plan("action_segments"), anchors=(*FILM, moving))
+    rows = {result.outcome.task_type: result.triplet for result in results(both)}
+    segments, questions = rows["action_segments"], rows["temporal_qa"]
+    assert segments is not None
+    assert questions is not None
+    assert "motion" in {expert.name for expert in segments.provenance.experts}
+    assert "motion" in {a.expert for a in segments.anchors}
+    assert "motion" not in {a.expert for a in questions.anchors}
