@@ -8,7 +8,6 @@ from facts import stream
 from schemas.errors import UnsuitedError
 from schemas.stream import Domain, Track, TrackKind
 from schemas.task_spec import Intent
-from synthesis.agents.roster import TASKS
 from synthesis.intent.resolve import choose, resolve
 
 VIDEO = Track(kind=TrackKind.VIDEO, name="video")
@@ -31,13 +30,13 @@ CLEAR = [
     (
         "This is a worked-solution teaching video. Please construct tutoring data from it.",
         "education",
-        ["stuck_point_tutoring" if "stuck_point_tutoring" in TASKS.names else "tutorial"],
+        ["stuck_point_tutoring"],
     ),
     (
         "This is a robot manipulation video. Help me construct embodied decision and world-model training data from "
         "it.",
         "embodied",
-        ["fault_recovery", *({"world_model", "planning_decision"} & set(TASKS.names))],
+        ["fault_recovery", "world_model", "planning_decision"],
     ),
     (
         "These are my mobile interaction fragments. Use them to construct a more comprehensive long-horizon task "
@@ -55,7 +54,7 @@ CLEAR = [
     ("Q&A about the order of events", "embodied", ["temporal_qa"]),
     ("A tutorial, no questions", "daily_life", ["tutorial"]),
     ("Questions rather than a tutorial", "education", ["video_qa"]),
-    ("QUESTIONS!", "gui", ["screen_qa" if "screen_qa" in TASKS.names else "temporal_qa"]),
+    ("QUESTIONS!", "gui", ["screen_qa"]),
 ]
 
 
