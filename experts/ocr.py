@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from experts.base import Expert, Observer
-from experts.ocr_regions import Cut, crops, in_pixels, ink, per_tile, set_under, touches
-from experts.pixels import SIDE, Mask, Pointer, changed_pixels, find_mark, tiles
+from experts.pixels import SIDE, TILE, Mask, Pointer, changed_pixels, find_mark, tiles
 from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.errors import unknown_name
 from schemas.geometry import Box
@@ -24,22 +22,18 @@ from schemas.stream import Stream, TrackKind
 from sources.base import Recording
 from sources.frame import Frame, Pixels
 
-# A screen is read when it is about to be left: whatever has been added to it by then costs no call of its own. What
-# stood for less time (seconds) than this was on its way to something else (a fade, a scroll) and is not read ...
-_REST = 1.0
-# ... unless it filled this share of the frame and there is credit: short clips, whose screens flash by, are read whole.
-_LARGE = 0.1
-_CREDIT, _CREDIT_PER_FRAME = 3.0, 0.02
-# Changes up to so many tiles (a pointer, a caret, a word that lights up) must have stood longer.
-_SMALL_TILES, _SMALL_REST = 12, 2.0
-# So many hold no word, however long they stood.
-_SPECK_TILES = 2
+# Reads that a still screen would not need are paid from a purse: short clips are read whenever they change, long
+# recordings mostly once a change has come to rest.
+_PURSE, _PURSE_PER_FRAME = 12.0, 0.02
 # A change that never rests is read after so many seconds all the same.
 _PATIENCE = 3.0
-# How many screens already read are remembered, so that a return to one, or to a part of one, costs nothing.
+# Smaller changes than this many tiles (a pointer, a cursor) wait for the next read nearby, or for this long.
+_SMALL_TILES, _SMALL_PATIENCE = 12, 2.0
+# Changes of less than this share of the frame must rest for some time, longer where it was read a moment ago.
+_LARGE, _REST, _RECENT, _RECENT_REST = 0.1, 0.9, 2.5, 1.4
+# How many screens already read are remembered, so that a return to one costs nothing.
 _MEMORY = 32
-# Of what a screen shows, so much must be as it was for it to be taken for a return.
-_RETURN = 0.25
+_RETURN_TILES = 12
 # Above this share of the frame one read of all of it is cheaper than reading parts.
 _FULL = 0.6
 # Larger than the other thumbnails: a digit of a phone's clock must show.
@@ -117,33 +111,12 @@ class _Shown:
 
 
 @dataclass
-class _View:
-    """What is kept of a frame until the next one comes, for it may be the last that shows its screen."""
-
-    time: float
-    until: float
-    """Seconds: the last frame that showed the same, a mark drawn over it apart."""
-    gray: Pixels
-    thumbnail: Pixels
-    rgb: Pixels
-
-
-@dataclass(frozen=True)
 class _Seen:
     """A screen already read."""
 
     time: float
     gray: Pixels
-    lines: tuple[_Shown, ...]
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A line just read, or known from before."""
-
-    text: str
-    box: Box
-    confidence: float
+    lines: list[_Shown] = field(default_factory=list)
 
 
 class OCR(Expert):
@@ -156,7 +129,7 @@ class OCR(Expert):
     """
 
     name = "ocr"
-    version = "3"
+    version = "2"
     reads = frozenset({TrackKind.VIDEO, TrackKind.IMAGES})
     rate = "recipe"
 
@@ -203,58 +176,56 @@ def _order(anchor: FactualAnchor) -> tuple[float, float, str, float, float, str]
 
 
 class _OCRObserver(Observer):
-    """Follows one segment. What differs from the last read is pending; it is read once something else takes its place
-    (or the segment ends), from the last frame that showed it."""
-
     def __init__(self, expert: OCR, segment: Segment, pointer: Pointer) -> None:
         self.expert = expert
         self.segment = segment
         self.pointer = pointer
         self.calls = 0
-        self.credit = _CREDIT
+        self.pixels = 0
+        """Pixels given to the engine."""
+        self.purse = _PURSE
         self.lines: list[_Shown] = []
         self.closed: list[_Shown] = []
         self.seen: list[_Seen] = []
-        self.view: _View | None = None
-        """The latest frame."""
-        self.before = 0.0
-        """Seconds: the frame before it."""
-        self.pending: Mask = np.zeros((0, 0), np.bool_)
-        """Tiles where it shows what was not read."""
-        self.reference: Pixels = np.zeros((0, 0), np.uint8)
-        """What each place looked like when it was last read."""
-        self.unread: Mask = np.zeros((0, 0), np.bool_)
-        """Tiles that were never read: there the reference means nothing."""
-        self.read_time = 0.0
-        self.since: NDArray[np.float64] = np.zeros((0, 0))
-        """Seconds: when each pixel of the thumbnail last changed."""
-        self.read_at: NDArray[np.float64] = np.zeros((0, 0))
-        """Seconds: when each tile was last read."""
+        self.reference: Pixels | None = None
+        """What the frame looked like where it was last read."""
+        self.previous: Pixels | None = None
+        self.since: np.ndarray = np.zeros((0, 0))
+        """When each tile last changed."""
+        self.read_at: np.ndarray = np.zeros((0, 0))
+        """When each tile was last read."""
+        self.small_rgb: Pixels | None = None
+        self.time = 0.0
+        self.drawn_at = 0.0
 
     def observe(self, frame: Frame) -> None:
-        view = _View(frame.time, frame.time, frame.gray(_SIDE), frame.rgb(SIDE), frame.rgb(self.expert.max_side))
-        self.credit += _CREDIT_PER_FRAME
-        last = self.view
-        if last is None or last.gray.shape != view.gray.shape:
-            self._begin(view)
+        gray = frame.gray(_SIDE)
+        self.purse += _PURSE_PER_FRAME
+        if self.reference is None or self.previous is None or self.reference.shape != gray.shape:
+            for line in self.lines:
+                self.closed.append(line)
+            self.lines = []
+            self._begin(frame, gray)
             return
-        moved = changed_pixels(last.gray, view.gray) & ~self._covered(last.time, view)
-        moving = tiles(moved)
-        if moving.any() and self._only_a_mark(last, view):
-            # The screen is the one below the mark: that frame is kept, and would be read.
-            last.until = view.time
-            self._stand(view.time)
-            return
-        if self._must_read(last, moving, view.time):
-            self._read(last)
-        self.since[moved & in_pixels(moving, moved.shape)] = view.time
-        self.pending = tiles(changed_pixels(self.reference, view.gray) & ~self._covered(self.read_time, view))
-        self.pending |= self.unread
-        self.view, self.before = view, last.until
-        self._stand(view.time)
+        covered = np.zeros(gray.shape, np.bool_)
+        self.pointer.cover(covered, self.drawn_at, frame.time)
+        dirty_pixels = changed_pixels(self.reference, gray) & ~covered
+        moving = tiles(changed_pixels(self.previous, gray))
+        self.since[moving] = frame.time
+        dirty = tiles(dirty_pixels)
+        if dirty.any() and self._only_a_mark(frame):
+            dirty[:] = False
+        for line in self.lines:
+            if not _touches(line.box, dirty):
+                line.last = frame.time
+        if dirty.any():
+            self._changed(frame, gray, dirty, moving)
+        self.previous = gray
+        self.time = frame.time
 
     def finish(self) -> list[FactualAnchor]:
-        self._leave()
+        self.closed.extend(self.lines)
+        self.lines = []
         anchors = []
         for line in self.closed:
             anchors.append(self._anchor(AnchorKind.SCREEN_TEXT, line, line.text, None))
@@ -275,123 +246,125 @@ class _OCRObserver(Observer):
             confidence=line.confidence,
         )
 
-    def _begin(self, view: _View) -> None:
-        """A first frame, or one of another size: nothing of it was read."""
-        self._leave()
-        self.reference = view.gray
-        self.unread = np.ones_like(tiles(np.zeros(view.gray.shape, np.bool_)))
-        self.pending = self.unread.copy()
-        self.since = np.full(view.gray.shape, view.time)
-        self.read_at = np.full(self.unread.shape, view.time)
+    def _begin(self, frame: Frame, gray: Pixels) -> None:
+        everything = np.ones(tiles(np.zeros(gray.shape, np.bool_)).shape, np.bool_)
+        self.since = np.full(everything.shape, frame.time)
+        self.read_at = np.full(everything.shape, frame.time)
+        self.reference = gray.copy()
         self.seen = []
-        self.view, self.before = view, view.time
+        self._read(frame, gray, everything)
+        self.previous = gray
+        self.time = frame.time
 
-    def _leave(self) -> None:
-        """Reads what is still pending, and ends all lines."""
-        everywhere = np.ones_like(self.pending)
-        # Nothing is known of what follows: the view is taken to have stood for long enough.
-        if self.view is not None and self._must_read(self.view, everywhere, self.view.until + _REST):
-            self._read(self.view)
-        self.closed.extend(self.lines)
-        self.lines = []
-
-    def _covered(self, before: float, view: _View) -> Mask:
-        """Pixels of the thumbnail that the pointer covered then or covers now."""
-        covered = np.zeros(view.gray.shape, np.bool_)
-        self.pointer.cover(covered, before, view.time)
-        return covered
-
-    def _only_a_mark(self, last: _View, view: _View) -> bool:
-        """Whether a frame differs from the last by a tap mark only: that hides a word at most, no reason to read."""
-        covered = np.zeros(view.thumbnail.shape[:2], np.bool_)
-        self.pointer.cover(covered, last.time, view.time)
-        return find_mark(last.thumbnail, view.thumbnail, covered) is not None
-
-    def _stand(self, time: float) -> None:
-        """Lines in places that show what they showed when read are seen to stand."""
-        for line in self.lines:
-            if not touches(line.box, self.pending):
-                line.last = time
-
-    def _must_read(self, last: _View, moving: Mask, now: float) -> bool:
-        """Whether the next frame, at `now`, takes away what should be read: this is the last moment for it. A screen
-        that is read although it flashed by is paid from the credit."""
-        leaving = self.pending & moving
-        if not leaving.any():
+    def _only_a_mark(self, frame: Frame) -> bool:
+        """A tap mark over a screen already read hides a word at most: it is no reason to read."""
+        rgb = frame.rgb(SIDE)
+        if self.small_rgb is None or self.small_rgb.shape != rgb.shape:
             return False
-        leaving &= ink(last.gray)
-        stood = now - per_tile(self.since)
-        if (leaving & (stood >= _REST)).sum() > _SMALL_TILES or (leaving & (stood >= _SMALL_REST)).sum() > _SPECK_TILES:
-            return True
-        size = leaving.sum()
-        if size > _SMALL_TILES and now - float(self.read_at[leaving].max()) >= _PATIENCE:
-            return True
-        if size >= _LARGE * leaving.size and self.credit >= 1:
-            self.credit -= 1
-            return True
-        return False
+        covered = np.zeros(rgb.shape[:2], np.bool_)
+        self.pointer.cover(covered, self.drawn_at, frame.time)
+        return find_mark(self.small_rgb, rgb, covered) is not None
 
-    def _read(self, view: _View) -> None:
-        """Brings the lines up to a view: from screens already read where it shows them again, the rest by a call."""
-        pending, inked = self.pending, ink(view.gray)
-        known, rest = self._recall(view, inked)
-        found = list(known)
-        if (rest & inked).any():
-            found += self._call(view, rest & inked, known)
-        self._replace(pending, found, view)
-        self.reference = np.where(in_pixels(pending, view.gray.shape), view.gray, self.reference)
-        self.unread[:] = False
-        self.read_at[pending] = view.time
-        self.read_time = view.time
-        self.seen.append(_Seen(view.time, view.gray, tuple(replace(line) for line in self.lines)))
-        del self.seen[:-_MEMORY]
+    def _changed(self, frame: Frame, gray: Pixels, dirty: Mask, moving: Mask) -> None:
+        known = self._recall(gray, frame.time)
+        if known is not None:
+            self._restore(frame, gray, dirty, known)
+            dirty = dirty & known[1]
+        ready = np.zeros(dirty.shape, np.bool_)
+        eager = False
+        restless = cv2.dilate(moving.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+        for region in _regions(dirty):
+            size = int(region.sum())
+            # A countdown in a dialog must not keep the rest of it from being read.
+            still = region & ~restless
+            rests = still.sum() >= 0.6 * size and frame.time - float(self.since[still].max()) >= self._rest(
+                region, frame.time
+            )
+            waited = frame.time - float(self.read_at[region].max())
+            if rests:
+                ready |= still
+            elif size > _SMALL_TILES:
+                if waited >= _PATIENCE:
+                    ready |= region
+                elif self.purse >= 1:
+                    ready |= region
+                    eager = True
+        if ready.any():
+            self.purse -= eager
+            # What waits nearby goes along: it costs no further call.
+            ready |= dirty
+            self._read(frame, gray, ready)
 
-    def _recall(self, view: _View, inked: Mask) -> tuple[list[_Found], Mask]:
-        """Lines of the screen already read that this view shows most of again, and the tiles it does not explain."""
-        best: tuple[float, _Seen, Mask] | None = None
-        wanted = self.pending & inked
+    def _rest(self, region: Mask, time: float) -> float:
+        """How long a change must have rested before it is read: large ones are new screens, small ones often a
+        pointer that passes or a button that lights up."""
+        size = float(region.sum())
+        if size <= _SMALL_TILES:
+            return _SMALL_PATIENCE
+        if size >= _LARGE * region.size:
+            return 0.0
+        recent = time - float(self.read_at[region].max()) < _RECENT
+        return _RECENT_REST if recent else _REST
+
+    def _recall(self, gray: Pixels, time: float) -> tuple[_Seen, Mask] | None:
+        """The latest screen already read that this picture shows again, and the few tiles that differ (a clock)."""
         for seen in reversed(self.seen):
-            other = tiles(changed_pixels(seen.gray, view.gray) & ~self._covered(seen.time, view))
-            share = float((wanted & ~other).sum()) / max(1, int(wanted.sum()))
-            if share >= _RETURN and (best is None or share > best[0]):
-                best = share, seen, other
-        if best is None:
-            return [], self.pending
-        _, seen, other = best
-        rest = self.pending & other
-        back = [line for line in seen.lines if touches(line.box, self.pending)]
-        for line in back:
-            if touches(line.box, other):
-                set_under(line.box, rest)
-        return [_Found(line.text, line.box, line.confidence) for line in back if not touches(line.box, rest)], rest
+            covered = np.zeros(gray.shape, np.bool_)
+            self.pointer.cover(covered, seen.time, time)
+            off = tiles(changed_pixels(seen.gray, gray) & ~covered)
+            if off.sum() <= _RETURN_TILES:
+                return seen, off
+        return None
 
-    def _call(self, view: _View, region: Mask, known: Sequence[_Found]) -> list[_Found]:
-        """Reads a region of a view; lines that were known there and are held whole by a crop are read again."""
-        height, width = view.rgb.shape[:2]
-        scale = max(height, width) / max(view.gray.shape)
-        # Lines that stood here may stand here still, whole, though a part of them changed.
-        uncut = [*(line.box for line in self.lines), *(line.box for line in known)]
-        boxes = crops(region, uncut, height, width, scale)
+    def _restore(self, frame: Frame, gray: Pixels, dirty: Mask, known: tuple[_Seen, Mask]) -> None:
+        seen, off = known
+        back = dirty & ~off
+        if not back.any():
+            return
+        begin = float(self.since[back].max())
+        found = [
+            (line.text, line.box, line.confidence)
+            for line in seen.lines
+            if _touches(line.box, back) and not _touches(line.box, off)
+        ]
+        self._replace(back, found, min(begin, frame.time), frame.time)
+        self._remember(frame, gray, back)
+
+    def _read(self, frame: Frame, gray: Pixels, region: Mask) -> None:
+        rgb = frame.rgb(self.expert.max_side)
+        height, width = rgb.shape[:2]
+        scale = max(height, width) / max(gray.shape)
+        boxes = self._crops(region, height, width, scale)
         if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) > _FULL * height * width:
             boxes = [(0, 0, width, height)]
-        found = []
-        for line, dx, dy in self._engine(view.rgb, boxes):
+        found: list[tuple[str, Box, float]] = []
+        for line, (x0, y0, x1, y1), (dx, dy) in self._engine(rgb, boxes):
             box = Box.clipped(
                 (line.x0 + dx) / width, (line.y0 + dy) / height, (line.x1 + dx) / width, (line.y1 + dy) / height
             )
-            if line.confidence >= self.expert.min_confidence:
-                found.append(_Found(line.text, box, line.confidence))
-        return found
+            whole = (x0, y0, x1, y1) == (0, 0, width, height)
+            # A crop holds known lines whole; one of them that did not visibly change may still read otherwise now.
+            known = whole or _touches(box, region) or any(old.box.iou(box) > 0.3 for old in self.lines)
+            if line.confidence >= self.expert.min_confidence and known:
+                found.append((line.text, box, line.confidence))
+        cleared = region if len(boxes) != 1 or boxes[0] != (0, 0, width, height) else np.ones_like(region)
+        begin = float(self.since[region].max())
+        self._replace(cleared, found, begin, frame.time)
+        self._remember(frame, gray, cleared)
 
-    def _engine(self, rgb: Pixels, boxes: list[Cut]) -> list[tuple[Line, float, float]]:
-        """Reads parts of a picture in one call, laid one below the other; lines come with the way back, in pixels."""
+    def _engine(
+        self, rgb: Pixels, boxes: list[tuple[int, int, int, int]]
+    ) -> list[tuple[Line, tuple[int, int, int, int], tuple[float, float]]]:
+        """Reads parts of a picture in one call, laid one below the other; lines come with what brings them back."""
         self.calls += 1
         if len(boxes) == 1:
             x0, y0, x1, y1 = boxes[0]
-            return [(line, x0, y0) for line in self.expert.reader(_padded(rgb[y0:y1, x0:x1], rgb))]
+            self.pixels += (x1 - x0) * (y1 - y0)
+            return [(line, boxes[0], (x0, y0)) for line in self.expert.reader(_padded(rgb[y0:y1, x0:x1], rgb))]
         canvas_width = max(x1 - x0 for x0, _, x1, _ in boxes)
         canvas_height = sum(y1 - y0 + _GAP for _, y0, _, y1 in boxes)
         canvas = np.full((canvas_height, canvas_width, 3), 255, np.uint8)
+        self.pixels += canvas_height * canvas_width
         places, top = [], 0
         for x0, y0, x1, y1 in boxes:
             canvas[top : top + y1 - y0, : x1 - x0] = rgb[y0:y1, x0:x1]
@@ -402,47 +375,82 @@ class _OCRObserver(Observer):
             middle = (line.y0 + line.y1) / 2
             index = max(i for i, place in enumerate(places) if place <= max(middle, 0))
             x0, y0, _, _ = boxes[index]
-            read.append((line, float(x0), float(y0 - places[index])))
+            read.append((line, boxes[index], (float(x0), float(y0 - places[index]))))
         return read
 
-    def _replace(self, region: Mask, found: Sequence[_Found], view: _View) -> None:
+    def _crops(self, region: Mask, height: int, width: int, scale: float) -> list[tuple[int, int, int, int]]:
+        """Boxes in pixels around the changed regions, padded, none cutting a known line."""
+        step = TILE * scale
+        pad = 1.5 * step
+        boxes: list[list[float]] = []
+        for part in _regions(region):
+            rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+            boxes.append(
+                [
+                    columns[0] * step - pad,
+                    rows[0] * step - pad,
+                    (columns[-1] + 1) * step + pad,
+                    (rows[-1] + 1) * step + pad,
+                ]
+            )
+        lines = [
+            (line.box.x0 * width, line.box.y0 * height, line.box.x1 * width, line.box.y1 * height)
+            for line in self.lines
+        ]
+        for _ in range(8):
+            before = [list(box) for box in boxes]
+            for box in boxes:
+                for line in lines:
+                    if _overlap(box, line):
+                        box[:] = [
+                            min(box[0], line[0] - 4),
+                            min(box[1], line[1] - 4),
+                            max(box[2], line[2] + 4),
+                            max(box[3], line[3] + 4),
+                        ]
+            boxes = _merged(boxes)
+            if boxes == before:
+                break
+        cut = [
+            (max(0, int(x0)), max(0, int(y0)), min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1))))
+            for x0, y0, x1, y1 in boxes
+        ]
+        return [box for box in sorted(cut, key=lambda b: (b[1], b[0])) if box[2] > box[0] and box[3] > box[1]]
+
+    def _replace(self, region: Mask, found: list[tuple[str, Box, float]], begin: float, now: float) -> None:
         """Lines found in a region take the place of those that stood there; what is unchanged lives on."""
         old: list[_Shown] = []
         kept: list[_Shown] = []
         for line in self.lines:
-            # A crop holds its neighbours whole; one that did not visibly change may still read otherwise now.
-            replaced = touches(line.box, region) or any(line.box.iou(new.box) > 0.3 for new in found)
+            replaced = _touches(line.box, region) or any(line.box.iou(box) > 0.3 for _, box, _ in found)
             (old if replaced else kept).append(line)
-        ended = list(old)
-        for new in sorted(found, key=lambda line: (line.box.y0, line.box.x0, line.text)):
-            if any(line.box.iou(new.box) > 0.5 for line in kept):
+        for text, box, confidence in sorted(found, key=lambda item: (item[1].y0, item[1].x0, item[0])):
+            if any(line.box.iou(box) > 0.5 for line in kept):
                 continue
-            same = next((line for line in ended if line.text == new.text and line.box.iou(new.box) > 0.5), None)
+            same = next((line for line in old if line.text == text and line.box.iou(box) > 0.5), None)
             if same is not None:
-                ended.remove(same)
-                same.last = view.until
-                same.confidence = max(same.confidence, new.confidence)
+                old.remove(same)
+                same.last = now
+                same.confidence = max(same.confidence, confidence)
                 kept.append(same)
             else:
-                kept.append(_Shown(new.text, new.box, self._begun(new.box, old, view), view.until, new.confidence))
-        for line in ended:
+                kept.append(_Shown(text, box, begin, now, confidence))
+        for line in old:
             # A difference too faint for the tiles may have gone unseen until this read.
-            line.last = max(line.t0, min(line.last, self.before))
-        self.closed.extend(ended)
+            line.last = max(line.t0, min(line.last, self.time))
+        self.closed.extend(old)
         self.lines = kept
 
-    def _begun(self, box: Box, old: Sequence[_Shown], view: _View) -> float:
-        """Since when a place has looked as it does in a view: the first frame that showed these very pixels."""
-        height, width = view.gray.shape
-        # The engine's boxes reach into the lines above and below.
-        inset = 0.2 * (box.y1 - box.y0)
-        y0, y1 = int((box.y0 + inset) * height), int(np.ceil((box.y1 - inset) * height))
-        x0, x1 = int(box.x0 * width), int(np.ceil(box.x1 * width))
-        begun = float(self.since[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].max())
-        # Where another line was read in the same place, this one cannot have begun before that one ended.
-        if any(line.box.iou(box) > 0.3 and line.last > begun for line in old):
-            return view.time
-        return begun
+    def _remember(self, frame: Frame, gray: Pixels, region: Mask) -> None:
+        assert self.reference is not None
+        pixels = np.kron(region, np.ones((TILE, TILE), np.bool_))[: gray.shape[0], : gray.shape[1]]
+        self.reference = np.where(pixels, gray, self.reference)
+        self.read_at[region] = frame.time
+        self.drawn_at = frame.time
+        if tiles(changed_pixels(self.reference, gray)).sum() <= _RETURN_TILES:
+            self.small_rgb = frame.rgb(SIDE)
+            self.seen.append(_Seen(frame.time, gray, [_Shown(**vars(line)) for line in self.lines]))
+            del self.seen[:-_MEMORY]
 
 
 def clock_of(text: str, box: Box) -> tuple[str, float] | None:
@@ -473,3 +481,41 @@ def _padded(part: Pixels, frame: Pixels) -> Pixels:
         return part
     down, right = max(0, least - part.shape[0]), max(0, least - part.shape[1])
     return np.asarray(cv2.copyMakeBorder(part, 0, down, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+
+
+def _touches(box: Box, region: Mask) -> bool:
+    rows, columns = region.shape
+    # Tiles at the edge may be smaller than the rest; a tile's worth of error there does no harm.
+    y0, y1 = int(box.y0 * rows), int(np.ceil(box.y1 * rows))
+    x0, x1 = int(box.x0 * columns), int(np.ceil(box.x1 * columns))
+    return bool(region[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].any())
+
+
+def _regions(mask: Mask) -> list[Mask]:
+    """Connected groups of tiles, where a gap within a line of text still connects."""
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 9), np.uint8))
+    count, labels = cv2.connectedComponents(wide, connectivity=8)
+    return [np.asarray((labels == label) & mask) for label in range(1, count)]
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _merged(boxes: list[list[float]]) -> list[list[float]]:
+    merged: list[list[float]] = []
+    for box in boxes:
+        current = list(box)
+        while True:
+            hit = next((other for other in merged if _overlap(current, other)), None)
+            if hit is None:
+                break
+            merged.remove(hit)
+            current = [
+                min(current[0], hit[0]),
+                min(current[1], hit[1]),
+                max(current[2], hit[2]),
+                max(current[3], hit[3]),
+            ]
+        merged.append(current)
+    return merged
