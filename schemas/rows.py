@@ -26,6 +26,8 @@ class UnitPlan(Contract):
     slot: str
     spec: TaskSpec
     readings: tuple[str, ...] = ()
+    instead: tuple[TaskSpec, ...] = ()
+    """What is made where the spec cannot be: the first of these that can."""
 
 
 class Work(Contract):
@@ -117,6 +119,7 @@ UNIT_PLAN = pa.struct(
         pa.field("slot", pa.string(), False),
         pa.field("spec", _struct(TASK_SPEC_SCHEMA), False),
         pa.field("readings", pa.list_(pa.string()), False),
+        pa.field("instead", pa.list_(_struct(TASK_SPEC_SCHEMA)), False),
     ]
 )
 _STREAM = pa.field("stream", _struct(STREAM_SCHEMA), False)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.anchor import FactualAnchor
 from schemas.base import canonical_json
-from schemas.constraints import Constraints
+from schemas.constraints import AnswerForm, Constraints
 from schemas.score import Claim, Support
 from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import TaskSpec
@@ -88,8 +88,13 @@ class Agent(ABC):
     joins: ClassVar[bool] = False
     """It can make one output of several streams."""
     parts: ClassVar[Mapping[str, str]] = {}
-    """What an intent can count in an output: noun (plural) to the top-level list that holds them. Where a list is
-    here, its items stand for themselves: some may be left out."""
+    """What an intent can count in an output: noun (plural) to the top-level list that holds them."""
+    answers: ClassVar[frozenset[AnswerForm]] = frozenset({AnswerForm.OPEN})
+    """How its questions, if it has any, can be answered."""
+    divisible: ClassVar[bool] = True
+    """Items of these lists stand for themselves: some may be left out."""
+    instead: ClassVar[tuple[str, ...]] = ()
+    """Forms that serve the same wish, made of a stream of which this one cannot be made."""
 
     @classmethod
     def output_schema(cls) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -62,7 +62,7 @@ class SynthesiseGroups:
                         unit=unit.unit,
                         slot=unit.slot,
                         group=group.group,
-                        task_type=unit.spec.task_type,
+                        task_type=unit.spec.task_type if end.triplet is None else end.triplet.task_type,
                         outcome=end.outcome,
                         streams=tuple(stream.sha256 for stream in group.streams) or group.failed_streams,
                         triplet=None if end.triplet is None else end.triplet.id,
@@ -72,7 +72,7 @@ class SynthesiseGroups:
                     ),
                     triplet=end.triplet,
                     failed_streams=group.failed_streams,
-                    problems=group.problems,
+                    problems=(*group.problems, *([end.note] if end.note else [])),
                     costs=watch.costs(),
                 )
             )
@@ -87,17 +87,27 @@ class SynthesiseGroups:
                 problem=problem
                 or Problem(input=where, cause="none of its streams could be read", remedy="See the quarantine."),
             )
+        end = self._of_spec(group, unit, unit.spec, watch)
+        for spec in unit.instead if end.outcome is Outcome.FILTERED else ():
+            other = self._of_spec(group, unit, spec, watch)
+            if other.triplet is not None and end.problem is not None:
+                note = f"{spec.task_type} was made instead of {unit.spec.task_type}: {end.problem.cause}"
+                return replace(other, note=Problem(input=where, cause=note, remedy=end.problem.remedy))
+        return end
+
+    def _of_spec(self, group: Group, unit: UnitPlan, spec: TaskSpec, watch: Stopwatch) -> _End:
+        where = group.streams[0].uri
         try:
-            return self._make(group, unit, watch)
+            return self._make(group, unit, spec, watch)
         except NeedsModelError as error:
-            return _End(Outcome.FILTERED, problem=error.problem, output=self._prepared(group, unit))
+            return _End(Outcome.FILTERED, problem=error.problem, output=self._prepared(group, spec))
         except UnsuitedError as error:
             return _End(Outcome.FILTERED, problem=error.problem)
         except DataClawError as error:
             return _End(Outcome.FAILED, problem=error.problem)
         except Exception as error:  # one broken unit must not take the others down; it ends with its reason
-            log.exception("%s: %s", where, unit.spec.task_type)
-            cause = f"{type(error).__name__} while making {unit.spec.task_type}: {error}"
+            log.exception("%s: %s", where, spec.task_type)
+            cause = f"{type(error).__name__} while making {spec.task_type}: {error}"
             return _End(
                 Outcome.FAILED,
                 problem=Problem(
@@ -105,8 +115,8 @@ class SynthesiseGroups:
                 ),
             )
 
-    def _make(self, group: Group, unit: UnitPlan, watch: Stopwatch) -> _End:
-        spec, streams = unit.spec, group.streams
+    def _make(self, group: Group, unit: UnitPlan, spec: TaskSpec, watch: Stopwatch) -> _End:
+        streams = group.streams
         agent, evidence = agent_of(spec), self._evidence(group, spec)
         stage = f"synthesise:{spec.task_type}"
         with watch.running(stage, calls=1):
@@ -150,15 +160,15 @@ class SynthesiseGroups:
                 agent_version=agent.version,
                 prompt_version=self._backend.prompt_version,
                 repairs=repairs,
-                readings=unit.readings,
+                readings=tuple(name for name in (unit.spec.task_type, *unit.readings) if name != spec.task_type),
                 created=datetime.now(UTC),
             ),
         )
         return _End(Outcome.DONE, triplet=triplet)
 
-    def _prepared(self, group: Group, unit: UnitPlan) -> str:
+    def _prepared(self, group: Group, spec: TaskSpec) -> str:
         """What a backend with a model would be asked."""
-        return prepare(agent_of(unit.spec), self._evidence(group, unit.spec)).text
+        return prepare(agent_of(spec), self._evidence(group, spec)).text
 
     def _judge(self, agent: Agent, output: str, evidence: Evidence) -> tuple[tuple[FactualAnchor, ...], Score]:
         """The anchors the row will hold and the score on exactly these, so that the row alone gives it again."""
@@ -201,6 +211,8 @@ class _End:
     problem: Problem | None = None
     score: Score | None = None
     output: str | None = None
+    note: Problem | None = None
+    """That something else was made than was asked first."""
 
 
 def _in_order(streams: Sequence[Stream], anchors: Sequence[FactualAnchor]) -> tuple[FactualAnchor, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -19,7 +20,6 @@ from schemas.segment import cut_segments
 from schemas.stream import Stream
 from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
-from synthesis.agents.own_schema.agent import TASK_TYPE
 from synthesis.agents.roster import agent_class, experts_of_units
 from synthesis.intent.own_form import resolve_own
 from synthesis.intent.resolve import choose, resolve
@@ -136,14 +136,14 @@ def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key:
     everything = _named_apart(streams)
     bundled = source.group_by is not None and len(streams) > 1
     for intent in intents:
-        specs, readings = _resolved(recipe, intent, everything, [])
+        specs, every = _resolved(recipe, intent, everything, [])
         joint = [_joining(spec) for spec in specs if spec.joins_streams or (bundled and _can_join(spec))]
-        together += _units(recipe, intent, joint, readings, everything, where=source.uri + key)
+        together += _units(recipe, intent, joint, every, everything, where=source.uri + key)
         joined = {spec.task_type for spec in joint}
         for stream in streams:
-            specs, readings = _resolved(recipe, intent, [stream], reasons[stream.sha256])
+            specs, every = _resolved(recipe, intent, [stream], reasons[stream.sha256])
             alone = [spec for spec in specs if spec.task_type not in joined]
-            apart[stream.sha256] += _units(recipe, intent, alone, readings, (stream,), where=stream.uri)
+            apart[stream.sha256] += _units(recipe, intent, alone, every, (stream,), where=stream.uri)
     if together:
         yield _Grouped(everything, tuple(together))
     for stream in streams:
@@ -170,17 +170,18 @@ def _joining(spec: TaskSpec) -> TaskSpec:
 
 def _resolved(
     recipe: Recipe, intent: Intent, streams: Sequence[Stream], reasons: list[str]
-) -> tuple[list[TaskSpec], list[str]]:
-    """The specs to build of an intent, and the task types of all its plausible readings, best first. None, with the
-    reason noted, when nothing suits."""
+) -> tuple[list[TaskSpec], list[TaskSpec]]:
+    """The specs to build of an intent, and those of all its plausible readings, best first. None, with the reason
+    noted, when nothing suits."""
     try:
         if recipe.output_schema is not None:
-            return [resolve_own(intent, recipe.output_schema, streams)], [TASK_TYPE]
+            own = [resolve_own(intent, recipe.output_schema, streams)]
+            return own, own
         specs = resolve(intent, streams)
     except UnsuitedError as error:
         reasons.append(str(error))
         return [], []
-    return choose(specs), [spec.task_type for spec in specs]
+    return choose(specs), specs
 
 
 def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
@@ -198,26 +199,29 @@ def _units(
     recipe: Recipe,
     intent: Intent,
     specs: Sequence[TaskSpec],
-    readings: Sequence[str],
+    every: Sequence[TaskSpec],
     streams: Sequence[Stream],
     where: str,
 ) -> list[UnitPlan]:
     """Keys for each spec: `unit` names everything its result depends on, `slot` what it is about."""
     identity = recipe.identity
+    chosen = {spec.task_type for spec in specs}
 
-    def experts(task_type: str) -> list[str]:
-        also = agent_class(task_type).experts
-        wanted = [expert for stream in streams for expert in specs_for(stream, recipe.experts, also)]
-        return sorted({signature(expert, recipe.sampling) for expert in wanted})
+    def made_by(spec: TaskSpec) -> list[Any]:
+        agent = agent_class(spec.task_type)
+        wanted = [expert for stream in streams for expert in specs_for(stream, recipe.experts, agent.experts)]
+        return [spec.key, agent.version, sorted({signature(expert, recipe.sampling) for expert in wanted})]
+
+    def instead_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
+        others = agent_class(spec.task_type).instead
+        return tuple(other for other in every if other.task_type in others and other.task_type not in chosen)
 
     return [
         UnitPlan(
             unit=digest(
                 [
                     [[stream.sha256, stream.name, stream.domain] for stream in streams],
-                    spec.key,
-                    agent_class(spec.task_type).version,
-                    experts(spec.task_type),
+                    [made_by(one) for one in (spec, *instead_of(spec))],
                     identity["sampling"],
                     identity["synthesis"],
                     identity["reward"],
@@ -225,7 +229,8 @@ def _units(
             ),
             slot=digest([where, intent.text, spec.task_type]),
             spec=spec,
-            readings=tuple(name for name in readings if name != spec.task_type),
+            readings=tuple(other.task_type for other in every if other.task_type != spec.task_type),
+            instead=instead_of(spec),
         )
         for spec in specs
     ]

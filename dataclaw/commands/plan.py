@@ -20,6 +20,10 @@ def plan(
     domain: Annotated[
         str | None, typer.Option(help="daily_life, education, gui, embodied or aigc; found out when not given.")
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Your own form: a JSON Schema file, or package.module:Model (Pydantic)."),
+    ] = None,
     show_schema: Annotated[
         bool, typer.Option("--show-schema", help="Show the JSON Schema of what is built too.")
     ] = False,
@@ -43,7 +47,7 @@ def plan(
         typer.echo(f"left out: {_line(problem)}", err=True)
     if inputs and not streams:
         raise typer.Exit(1)
-    resolved = _resolved(Intent(text=intent, domain=chosen), streams)
+    resolved = _resolved(Intent(text=intent, domain=chosen), streams, schema)
     if json_:
         print_json([_as_json(spec) | {"built": spec in choose(specs)} for _, specs in resolved for spec in specs])
         return
@@ -51,12 +55,15 @@ def plan(
         _show(specs, choose(specs), group, show_schema)
 
 
-def _resolved(intent: Intent, streams: list[Stream]) -> list[tuple[list[Stream], list[TaskSpec]]]:
+def _resolved(intent: Intent, streams: list[Stream], schema: str | None) -> list[tuple[list[Stream], list[TaskSpec]]]:
     """The readings for the streams of each domain. What cannot be had of one domain is told, and an error where nothing
     can be had of any."""
     from schemas.errors import UnsuitedError
+    from storage.recipes import load_schema
+    from synthesis.intent.own_form import resolve_own
     from synthesis.intent.resolve import resolve
 
+    own = None if schema is None else load_schema(schema)
     groups: dict[Domain, list[Stream]] = {}
     for stream in streams:
         groups.setdefault(stream.domain, []).append(stream)
@@ -64,7 +71,7 @@ def _resolved(intent: Intent, streams: list[Stream]) -> list[tuple[list[Stream],
     errors: list[UnsuitedError] = []
     for group in groups.values() or [[]]:
         try:
-            found.append((group, resolve(intent, group)))
+            found.append((group, resolve(intent, group) if own is None else [resolve_own(intent, own, group)]))
         except UnsuitedError as error:
             errors.append(error)
     if not found:

@@ -22,9 +22,9 @@ A schema node carries `{"x-anchor": {"role": ROLE, "kinds": [...]}}`; `kinds` ar
 | ordered | array | its items stand in the order of time |
 | free | any | nothing: a label, an index, a choice |
 
-Beside its role a mark may say how a value is written: `scale` (seconds per unit: 0.001 for milliseconds), `form` (`clock`
-for times such as `1:02.5`, `xywh` for boxes), `names` (for `kind`: the anchor kinds that each word of an enum means). A `quote` that `binds` is what stands at the box or
-point beside it.
+Beside its role a mark may say how a value is written: `scale` (seconds per unit: 0.001 for milliseconds), `form`
+(`clock` for times such as `1:02.5`, `xywh` for boxes), `names` (for `kind`: the anchor kinds that each word of an enum
+means). A `quote` that `binds` is what stands at the box or point beside it.
 
 A string without a mark is prose: the quotes and times that it names are claims.
 """

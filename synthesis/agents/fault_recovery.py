@@ -134,6 +134,8 @@ class FaultRecoveryAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EMBODIED})
     output: ClassVar[type[BaseModel]] = FaultRecovery
+    parts: ClassVar[dict[str, str]] = {"observations": "observations"}
+    divisible: ClassVar[bool] = False
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Name the fault of this manipulation, when it happens and when it could have been seen, why, and "
         "how it should have gone on.",

@@ -57,6 +57,8 @@ class GuiTrajectoryAgent(Agent):
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.GUI, Domain.EDUCATION})
     output = GuiTrajectory
     joins = True
+    parts: ClassVar[dict[str, str]] = {"steps": "steps", "actions": "steps"}
+    divisible = False
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Reconstruct what was done on this screen to reach a goal: each step with the moment observed, the "
         "action, its target and the reason.",

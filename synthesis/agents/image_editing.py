@@ -25,6 +25,7 @@ class ImageEditingAgent(Agent):
     version: ClassVar[str] = "1"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.AIGC})
     output: ClassVar[type[BaseModel]] = ImageEditing
+    parts: ClassVar[dict[str, str]] = {"regions": "regions"}
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Give the instruction of this edit, where the picture changed, and the pictures before and after.",
         names=(

@@ -44,6 +44,7 @@ class LessonOutlineAgent(GroundedAgent):
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EDUCATION, Domain.DAILY_LIFE})
     output: ClassVar[type[BaseModel]] = LessonOutline
     parts: ClassVar[dict[str, str]] = {"sections": "sections", "chapters": "sections"}
+    divisible: ClassVar[bool] = False
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Write an outline of this lesson: a title and the sections that cover it in order, each with its "
         "span, its heading and its points, all in the lesson's own words.",

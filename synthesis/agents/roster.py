@@ -58,7 +58,8 @@ def agent_for(task_type: str) -> Agent:
 
 def experts_of_units(units: Iterable[UnitPlan]) -> tuple[str, ...]:
     """The experts that the task types of some units need beside those of their domain."""
-    return tuple(dict.fromkeys(name for unit in units for name in agent_class(unit.spec.task_type).experts))
+    specs = [spec for unit in units for spec in (unit.spec, *unit.instead)]
+    return tuple(dict.fromkeys(name for spec in specs for name in agent_class(spec.task_type).experts))
 
 
 def agent_of(spec: TaskSpec) -> Agent:

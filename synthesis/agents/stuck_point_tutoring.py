@@ -85,10 +85,11 @@ class StuckPointTutoringAgent(GroundedAgent):
     up to then, and answers with what came."""
 
     task_type: ClassVar[str] = "stuck_point_tutoring"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EDUCATION, Domain.DAILY_LIFE, Domain.GUI})
     output: ClassVar[type[BaseModel]] = StuckPointTutoring
     parts: ClassVar[dict[str, str]] = {"steps": "steps"}
+    instead: ClassVar[tuple[str, ...]] = ("tutorial",)
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Find the moment of this lesson at which a learner is stuck, ask the learner's question with what "
         "is known up to then and nothing later, and answer it with the lines and frames that follow.",
@@ -214,8 +215,9 @@ class _Lesson:
                 continue
             known = [line for line in self._lines[medium] if line.t0 <= before and self._once(line)]
             new = self._fresh([line for line in self._lines[medium] if line.t0 == after], medium, after)
-            if known and new:
-                yield _Bottleneck(medium, begin, after, _recent(known, after), tuple(new[:MOST_HELP]))
+            recent = _recent(known, after, medium)
+            if recent and new:
+                yield _Bottleneck(medium, begin, after, recent, tuple(new[:MOST_HELP]))
 
     def _frame(self, place: _Bottleneck) -> float:
         """The last moment at which the screen was seen without the help."""
@@ -272,11 +274,12 @@ def _is_printed(line: FactualAnchor) -> bool:
     return line.content.isupper() and "=" not in line.content and len(line.content.split()) > 1
 
 
-def _recent(known: Sequence[FactualAnchor], time: float) -> tuple[FactualAnchor, ...]:
-    """Of the lines that still stand the first one (the task, as a rule) and the last ones; where none stands (of what
-    was said none does) the last ones."""
+def _recent(known: Sequence[FactualAnchor], time: float, medium: Medium) -> tuple[FactualAnchor, ...]:
+    """Of the lines that still stand on a board the first one (the task, as a rule) and the last ones: a page that was
+    turned is not what a learner looks at. Of what was said, of which nothing stands, the last ones."""
     standing = [line for line in known if line.t1 >= time - LATEST]
-    pool = list({normalise(line.content): line for line in (standing or known[1 - MOST_KNOWN :])}.values())
+    lines = standing if standing or medium is Medium.BOARD else known[1 - MOST_KNOWN :]
+    pool = list({normalise(line.content): line for line in lines}.values())
     return tuple(pool if len(pool) <= MOST_KNOWN else [pool[0], *pool[1 - MOST_KNOWN :]])
 
 

@@ -54,6 +54,7 @@ class VideoQAAgent(GroundedAgent):
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = VideoQA
     parts: ClassVar[dict[str, str]] = {"questions": "questions", "quizzes": "questions", "samples": "questions"}
+    answers: ClassVar[frozenset[AnswerForm]] = frozenset(AnswerForm)
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Write questions on what is said, shown and done in this recording, each with its answer, the "
         "spans that prove it and, unless open answers are asked for, options taken from the same recording.",

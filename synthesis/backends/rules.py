@@ -31,6 +31,13 @@ class RulesBackend:
                 f"an output in {constraints.language} is asked, and the rules backend writes {LANGUAGE} only",
                 "Choose a backend with a language model, or leave the language out.",
             )
+        if constraints.answers is not None and constraints.answers not in agent.answers:
+            asked = constraints.answers.replace("_", " ")
+            raise UnsuitedError(
+                uri,
+                f"{asked} answers are asked, and {agent.task_type} has none",
+                "Ask for video_qa, whose questions have options, or leave the form of the answers out.",
+            )
         return to_json(_bounded(agent.compose(evidence), agent, constraints, uri))
 
     def mend(self, agent: Agent, output: str, score: Score, evidence: Evidence) -> str | None:
@@ -56,7 +63,11 @@ def _bounded(output: BaseModel, agent: Agent, constraints: Constraints, uri: str
             wanted = constraints.difficulty
             items = [item for item in there if item.get("difficulty", wanted) == wanted]
         most = min((count.most for count in counts if count.most is not None), default=None)
-        value[name] = items if most is None or len(items) <= most else _spread(items, most)
+        if most is not None and len(items) > most:
+            if not agent.divisible:
+                raise _too_many(Count(noun=name, most=most), len(items), uri)
+            items = _spread(items, most)
+        value[name] = items
         for count in counts:
             if len(items) < (count.least or 0):
                 raise _too_few(count, len(items), constraints, uri)
@@ -67,6 +78,11 @@ def _bounded(output: BaseModel, agent: Agent, constraints: Constraints, uri: str
 
 def _spread(items: list[Any], most: int) -> list[Any]:
     return [items[place * len(items) // most] for place in range(most)]
+
+
+def _too_many(count: Count, there: int, uri: str) -> UnsuitedError:
+    remedy = "Ask for more, give a shorter recording, or choose a backend with a language model."
+    return UnsuitedError(uri, f"{count} asked, and it takes {there}, none of which can be left out", remedy)
 
 
 def _too_few(count: Count, there: int, constraints: Constraints, uri: str) -> UnsuitedError:

@@ -137,7 +137,10 @@ def fitted(constraints: Constraints, parts: Iterable[str]) -> tuple[Constraints,
             unknown.append(str(count))
         else:
             kept.append(count.model_copy(update={"noun": key}))
-    return constraints.model_copy(update={"counts": _merged(kept)}), unknown
+    update: dict[str, object] = {"counts": _merged(kept)}
+    if "questions" not in keys:
+        update["answers"] = None  # what has no questions has no answers to choose from
+    return constraints.model_copy(update=update), unknown
 
 
 def _part_for(noun: str, keys: list[str]) -> str | None:

@@ -39,6 +39,7 @@ def breaches(
         *_difficulty(value, constraints, agent),
         *_language(value, schema, constraints),
         *_words(value, constraints),
+        *_answers(constraints, agent),
         *agent.breaches(value, constraints),
     )
 
@@ -82,6 +83,11 @@ def _language(value: Any, schema: Mapping[str, Any], constraints: Constraints) -
     language, _ = py3langid.classify(prose)
     if language != constraints.language:
         yield f": it is written in {language}, where {constraints.language} is asked"
+
+
+def _answers(constraints: Constraints, agent: Agent) -> Iterator[str]:
+    if constraints.answers is not None and constraints.answers not in agent.answers:
+        yield f": {constraints.answers.replace('_', ' ')} answers asked, and {agent.task_type} has none"
 
 
 def _words(value: Any, constraints: Constraints) -> Iterator[str]:

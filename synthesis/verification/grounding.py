@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, TypeGuard
 
 from jsonschema import Draft202012Validator
@@ -250,7 +251,8 @@ class _Reader:
                 next(((c.t0, c.stream) for c in claims if c.t0 is not None and c.kind is ClaimKind.TIME), None)
                 for claims in inner
             ]
-            starts = [first for first in firsts if first is not None]
+            # Things that begin together stand in either order.
+            starts = [first for first, _ in groupby(first for first in firsts if first is not None)]
             if len(starts) > 1 and len({stream for _, stream in starts}) == 1:
                 yield Claim(
                     path=pointer(*path),

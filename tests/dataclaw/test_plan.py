@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -65,3 +66,16 @@ def test_what_cannot_be_built_is_an_error_that_says_why(text, words):
     assert done.exit_code == 1
     assert done.stdout == ""
     assert words in done.stderr
+
+
+def test_a_schema_of_ones_own_is_the_form_and_says_what_it_cannot_prove(tmp_path: Path):
+    form = tmp_path / "form.json"
+    form.write_text(
+        '{"type": "object", "properties": {"lines": {"type": "array", "items": {"type": "object", "properties":'
+        ' {"text": {"type": "string"}, "happy": {"type": "boolean"}}}}}}'
+    )
+    done = plan("--intent", "At most 3 lines", "--schema", str(form), "--json")
+    (spec,) = json.loads(done.stdout)
+    assert spec["task_type"] == "own_schema"
+    assert spec["constraints"]["counts"] == [{"noun": "lines", "least": None, "most": 3}]
+    assert any("/lines/*/happy" in reason for reason in spec["because"])

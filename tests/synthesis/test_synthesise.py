@@ -103,7 +103,7 @@ def test_a_unit_that_verifies_is_done_and_its_row_proves_itself(task_type):
     read_back = Triplet.from_table(Triplet.to_table([triplet], TRIPLET_SCHEMA))[0]
     assert verify_row(read_back) == []
     assert triplet.provenance.reward == RewardSpec()
-    assert triplet.provenance.readings == ("tutorial",)
+    assert triplet.provenance.readings == (("tutorial",) if task_type != "tutorial" else ())
     assert [expert.name for expert in triplet.provenance.experts] == ["shots", "subtitles"]
     assert triplet.evidence
     assert triplet.evidence[0].image.path.startswith("friday_")
@@ -338,3 +338,22 @@ def test_a_unit_rests_on_its_own_experts_alone_whatever_its_siblings_need() -> N
     assert "motion" in {expert.name for expert in segments.provenance.experts}
     assert "motion" in {a.expert for a in segments.anchors}
     assert "motion" not in {a.expert for a in questions.anchors}
+
+
+def test_another_form_of_the_same_wish_is_made_where_the_first_cannot_be() -> None:
+    stuck = plan("stuck_point_tutoring").model_copy(update={"instead": (spec("tutorial"),), "readings": ("tutorial",)})
+    (result,) = results(group(stuck, anchors=[*FILM[:2], *FILM[7:]]))
+    assert result.triplet is not None
+    assert result.outcome.task_type == result.triplet.task_type == "tutorial"
+    assert result.triplet.provenance.readings == ("stuck_point_tutoring",)
+    assert verify_row(result.triplet) == []
+    (problem,) = result.problems
+    assert problem.cause.startswith("tutorial was made instead of stuck_point_tutoring: ")
+
+
+def test_where_the_other_form_cannot_be_made_either_the_first_reason_stands() -> None:
+    stuck = plan("stuck_point_tutoring").model_copy(update={"instead": (spec("tutorial"),)})
+    (result,) = results(group(stuck, anchors=[]))
+    assert result.outcome.outcome is Outcome.FILTERED
+    assert result.outcome.task_type == "stuck_point_tutoring"
+    assert result.problems == ()

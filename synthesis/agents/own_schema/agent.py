@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, RootModel
 
 from schemas.base import canonical_json
-from schemas.constraints import Constraints
+from schemas.constraints import AnswerForm, Constraints
 from schemas.errors import NeedsModelError, UnsuitedError
 from schemas.score import Support
 from schemas.stream import Domain
@@ -40,6 +40,7 @@ class OwnSchemaAgent(GroundedAgent):
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = OwnForm
     joins: ClassVar[bool] = True
+    answers: ClassVar[frozenset[AnswerForm]] = frozenset(AnswerForm)
     recognition: ClassVar[Recognition] = Recognition(
         instruction="Write data in the form of the given schema, every field from what was measured."
     )

@@ -95,3 +95,15 @@ def test_constraints_say_themselves_in_words() -> None:
         answers=AnswerForm.OPEN,
     )
     assert str(bounds) == ("at least 5 questions; exactly 2 clips; only from 0 s to 120 s; written in de; open answers")
+
+
+def test_options_are_refused_by_a_form_that_has_none() -> None:
+    with pytest.raises(UnsuitedError, match="multiple choice answers are asked, and temporal_qa has none"):
+        written(asked("temporal_qa", answers=AnswerForm.MULTIPLE_CHOICE))
+    assert written(asked("temporal_qa", answers=AnswerForm.OPEN))
+    assert written(asked("video_qa", answers=AnswerForm.MULTIPLE_CHOICE))
+
+
+def test_steps_that_cannot_be_left_out_are_too_many() -> None:
+    assert not agent_for("gui_trajectory").divisible
+    assert not agent_for("lesson_outline").divisible

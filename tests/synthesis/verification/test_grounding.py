@@ -128,3 +128,12 @@ def test_a_stream_is_named_and_its_length_is_known() -> None:
 
 def test_the_moments_an_output_speaks_of() -> None:
     assert times_of({"start": 2.0, "end": 4.0}, SPAN, [stream()]) == [(SHA, 3.0)]
+
+
+def test_things_that_begin_together_stand_in_either_order() -> None:
+    moving = [anchor("motion.activity", 1.0, 3.0), anchor("motion.stall", 1.0, 2.0), anchor("motion.stall", 4.0, 5.0)]
+    listed = mark({"type": "array", "items": mark(thing(t0=NUMBER, t1=NUMBER), "span")}, "ordered")
+    spans = [{"t0": a.t0, "t1": a.t1} for a in moving]
+    assert all(supported(spans, listed, moving))
+    assert all(supported([spans[1], spans[0], spans[2]], listed, moving))
+    assert not all(supported([spans[2], spans[0], spans[1]], listed, moving))
