@@ -49,7 +49,7 @@ class Card:
 def card(triplet: Triplet, number: int, images: ImageFolder) -> Card:
     """Makes the card of a row and writes its pictures."""
     addresses = {(frame.stream, frame.time): images.add(frame.image.bytes) for frame in triplet.evidence}
-    output = rendered(triplet.task_type, triplet.output, Frames(triplet.streams, addresses))
+    output = rendered(triplet.task_type, triplet.output, Frames(triplet.streams, addresses), triplet.spec.output_schema)
     names = {stream.sha256: stream.name for stream in triplet.streams}
     first = triplet.streams[0].name
     evidence = [

@@ -1,4 +1,4 @@
-"""Structured outputs as people read them: one function per built-in task type, JSON for every other."""
+"""Structured outputs as people read them: some forms have a function of their own, others go by marks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from dataclaw.viewer.reading import Reader
 from schemas.geometry import Box, Point
 from schemas.outputs.fault_recovery import FaultRecovery
 from schemas.outputs.gui_trajectory import GuiTrajectory, Step
@@ -81,8 +82,9 @@ class Rendered:
     """The frames stand inside the output already."""
 
 
-def rendered(task_type: str, output: str, frames: Frames) -> Rendered:
-    """An output for its template. What does not have the shape of a built-in task type is shown as JSON."""
+def rendered(task_type: str, output: str, frames: Frames, schema: str = "{}") -> Rendered:
+    """An output for its template: some forms have one of their own, all others are read by the marks in their schema,
+    and what is no JSON object is shown as it is."""
     known = _KNOWN.get(task_type)
     if known is not None:
         model, render = known
@@ -90,7 +92,15 @@ def rendered(task_type: str, output: str, frames: Frames) -> Rendered:
             return render(model.model_validate_json(output), frames)
         except ValidationError:
             pass  # the user's own schema under a known task type
-    return Rendered("output_json.html", {"json": pretty(output)}, {}, shows_frames=False)
+    try:
+        value, root = json.loads(output), json.loads(schema)
+    except ValueError:
+        value, root = None, {}
+    if not isinstance(value, dict):
+        return Rendered("output_json.html", {"json": pretty(output)}, {}, shows_frames=False)
+    reader = Reader(root, frames)
+    part = reader.part(value, root)
+    return Rendered("output_by_marks.html", {"part": part}, reader.marks, shows_frames=bool(reader.marks))
 
 
 def pretty(output: str) -> str:
