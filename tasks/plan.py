@@ -22,10 +22,13 @@ from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
 from synthesis.agents.roster import agent_class, experts_of_units
 from synthesis.intent.own_form import resolve_own
-from synthesis.intent.resolve import choose, resolve
+from synthesis.intent.resolve import BUILD_FROM, choose, resolve
 from tasks.discover import Discovery
 from tasks.run import Run, absorb_anchors
 from tasks.words import count
+
+_NEXT_BEST = 3
+"""Readings of a vague intent that are tried where the best one cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,10 @@ def _units(
         return [spec.key, agent.version, sorted({signature(expert, recipe.sampling) for expert in wanted})]
 
     def instead_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
-        others = agent_class(spec.task_type).instead
-        return tuple(other for other in every if other.task_type in others and other.task_type not in chosen)
+        left = [other for other in every if other.task_type not in chosen]
+        if spec.confidence < BUILD_FROM:  # no form was named: the next best one that can be made is as good
+            return tuple(left[:_NEXT_BEST])
+        return tuple(other for other in left if other.task_type in agent_class(spec.task_type).instead)
 
     return [
         UnitPlan(
