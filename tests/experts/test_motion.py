@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import pytest
@@ -16,43 +13,9 @@ from schemas.errors import UsageError
 from schemas.recipe import Sampling
 from schemas.segment import cut_segments
 from schemas.stream import Domain, Stream
-from sources.base import Recording
+from tests.films import Film
 
 RATE = 20.0
-
-
-@dataclass
-class Picture:
-    time: float
-    pixels: np.ndarray
-    index: int | None = None
-
-    @property
-    def height(self) -> int:
-        return self.pixels.shape[0]
-
-    @property
-    def width(self) -> int:
-        return self.pixels.shape[1]
-
-    def gray(self, max_side: int | None = None) -> np.ndarray:
-        scale = min(1.0, (max_side or 10**6) / max(self.width, self.height))
-        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        return cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
-
-
-class Film(Recording):
-    def __init__(self, pictures: list[np.ndarray], rate: float):
-        self.pictures, self.rate = pictures, rate
-
-    def close(self) -> None:
-        pass
-
-    def frames(self, t0, t1, rate, include_end=False) -> Iterator[Picture]:
-        for number, pixels in enumerate(self.pictures):
-            time = number / self.rate
-            if t0 <= time < t1 or (include_end and time == t1):
-                yield Picture(time, pixels)
 
 
 def look(pictures: list[np.ndarray], rate: float = RATE, segment_seconds: float = 300.0) -> list[FactualAnchor]:

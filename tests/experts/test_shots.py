@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,40 +19,7 @@ from schemas.segment import cut_segments
 from schemas.stream import Domain, Stream
 from sources.base import Recording
 from sources.decoding import VideoDecoder
-
-
-@dataclass
-class Picture:
-    time: float
-    pixels: np.ndarray
-    index: int | None = None
-
-    @property
-    def height(self) -> int:
-        return self.pixels.shape[0]
-
-    @property
-    def width(self) -> int:
-        return self.pixels.shape[1]
-
-    def gray(self, max_side: int | None = None) -> np.ndarray:
-        scale = min(1.0, (max_side or 10**6) / max(self.width, self.height))
-        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        return cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
-
-
-class Film(Recording):
-    def __init__(self, pictures: Sequence[np.ndarray], rate: float = 25.0, times: Sequence[float] | None = None):
-        self.times = times or [k / rate for k in range(len(pictures))]
-        self.pictures = pictures
-
-    def close(self) -> None:
-        pass
-
-    def frames(self, t0, t1, rate, include_end=False) -> Iterator[Picture]:
-        for time, pixels in zip(self.times, self.pictures, strict=True):
-            if t0 <= time < t1 or (include_end and time == t1):
-                yield Picture(time, pixels)
+from tests.films import Film
 
 
 class Clip(Recording):

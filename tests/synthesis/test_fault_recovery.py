@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from synthesis.agents import fault_recovery
 from synthesis.agents.fault_recovery import FaultRecoveryAgent
 from synthesis.base import Evidence
 from synthesis.verification.verify import score_output
+from tests.films import Film
 
 AGENT = FaultRecoveryAgent()
 SHA = "0" * 64
@@ -261,30 +261,6 @@ class Clip(Recording):
 
     def signals(self) -> Signals | None:
         return self._signals
-
-
-class Picture:
-    def __init__(self, time: float, pixels: np.ndarray):
-        self.time, self.pixels, self.index = time, pixels, None
-        self.height, self.width = pixels.shape
-
-    def gray(self, max_side: int | None = None) -> np.ndarray:
-        scale = min(1.0, (max_side or 10**6) / max(self.width, self.height))
-        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        return cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
-
-
-class Film(Recording):
-    def __init__(self, pictures: list[np.ndarray], rate: float):
-        self.pictures, self.rate = pictures, rate
-
-    def close(self) -> None:
-        pass
-
-    def frames(self, t0, t1, rate, include_end=False) -> Iterator[Picture]:
-        for number, pixels in enumerate(self.pictures):
-            if t0 <= number / self.rate <= t1:
-                yield Picture(number / self.rate, pixels)
 
 
 def measure(recording: Recording, duration: float) -> list[FactualAnchor]:
