@@ -70,7 +70,7 @@ def _validator(schema: str) -> Draft202012Validator:
         ) from error
     except ValueError as error:
         raise UsageError("output schema", f"not valid JSON ({error})", "Give a valid JSON Schema (2020-12).") from error
-    return Draft202012Validator(parsed)
+    return Draft202012Validator(parsed, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def _tell(error: ValidationError) -> str:

@@ -51,3 +51,9 @@ def test_a_schema_that_is_none_is_refused_with_its_location():
 def test_pointers_escape_as_rfc_6901_says():
     assert pointer("a/b", 0, "m~n") == "/a~1b/0/m~0n"
     assert pointer() == ""
+
+
+def test_formats_are_held_to():
+    schema = '{"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}'
+    assert parse('{"day": "2026-11-21"}', schema).valid
+    assert parse('{"day": "yesterday"}', schema).errors == ("/day: 'yesterday' is not a 'date'",)
