@@ -112,7 +112,11 @@ def _videos(episode: Episode, max_pixels: int) -> tuple[list[Track], list[float]
         tracks.append(track)
         ends.append(end)
         notes += said
-    notes += [f"no file for {camera}: not read" for camera in cameras(episode.info) if camera not in episode.videos]
+    notes += [
+        f"no file for {camera}: not read, the other cameras are"
+        for camera in cameras(episode.info)
+        if camera not in episode.videos
+    ]
     films = [_film(episode, camera) for camera in cameras(episode.info, "image")]
     notes += [f"no pictures of {film.camera}: not read" for film in films if not film.pictures]
     films = [film for film in films if film.pictures]

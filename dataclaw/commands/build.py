@@ -170,7 +170,7 @@ def show_report(report: RunReport) -> None:
 
     _show_remarks(report)
     ends = {outcome: report.count(outcome) for outcome in Outcome}
-    print(f"{report.name}: {report.state}")
+    print(f"{report.name}: {_state_words(report)}")
     print_facts(
         [
             ("inputs", f"{len(report.inputs)} = " + " + ".join(f"{number} {end}" for end, number in ends.items())),
@@ -228,6 +228,19 @@ def _looked_at(report: RunReport) -> Iterator[tuple[str, str]]:
     if report.segments_extracted and report.ended:
         wall = (report.ended - report.started).total_seconds()
         yield "streams", f"{seconds(report.stream_seconds)} looked at in {seconds(wall)}"
+
+
+def _state_words(report: RunReport) -> str:
+    """How it ended, and where to read on."""
+    from schemas.outcome import Outcome, RunState
+
+    if report.state is not RunState.COMPLETED_WITH_REJECTS:
+        return str(report.state)
+    unread = ["some inputs could not be read (dataclaw quarantine)"] if report.count(Outcome.FAILED) else []
+    refused = report.count(Outcome.FILTERED) or report.units_filtered or not unread
+    return "completed; " + ", ".join(
+        [*unread, *(["some wishes could not be met (dataclaw rejects)"] if refused else [])]
+    )
 
 
 def _near(uri: str) -> str:

@@ -315,7 +315,10 @@ def _from_to(material: Material) -> Iterator[Question]:
                 continue
             if material.begins(noun, window[0].t0, window[-1].t0) != len(window) - 1:
                 continue
-            begin, end = f"{window[0].t0:.1f}", f"{window[-1].t0:.1f}"
+            # As written the bounds must hold both events: 5.48 said as 5.5 would leave one out.
+            begin, end = f"{window[0].t0:.3f}", f"{window[-1].t0:.3f}"
+            if float(begin) > window[0].t0 or float(end) < window[-1].t0:
+                continue
             ask = f"How many {plural(noun)} begin from {begin} s to {end} s, both included?"
             yield _question(QuestionType.MULTI_EVENT, ask, f"{len(window)}.", window, len(window))
 

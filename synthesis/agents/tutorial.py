@@ -216,7 +216,7 @@ def _middle(t0: float, t1: float) -> float:
 
 def _title(evidence: Evidence, stream: Stream, facts: Sequence[FactualAnchor]) -> str:
     """The text that came with the stream, otherwise its name and the words it begins with: nothing made up."""
-    given = evidence.of(AnchorKind.GIVEN_TEXT, stream=stream.sha256)
+    given = [text for text in evidence.of(AnchorKind.GIVEN_TEXT, stream=stream.sha256) if normalise(text.content)]
     if given:
         return mentions.quoted(given[0].content)
     first = facts[0].content

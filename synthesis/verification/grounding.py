@@ -300,7 +300,9 @@ class _Reader:
         if role is Role.VALUE:
             yield _claim(path, scope, ClaimKind.TIME, value=value, kinds=kinds, **_around(scope))
         elif role is Role.COUNT:
-            yield _claim(path, scope, ClaimKind.COUNT, count=int(value), t0=scope.t0, t1=scope.t1, kinds=kinds)
+            # Beside a single moment a count is over the whole recording.
+            t0, t1 = (scope.t0, scope.t1) if scope.t0 != scope.t1 else (None, None)
+            yield _claim(path, scope, ClaimKind.COUNT, count=int(value), t0=t0, t1=t1, kinds=kinds)
 
     def _place(
         self,

@@ -297,3 +297,29 @@ def test_the_sentence_beside_a_schema_still_sets_bounds() -> None:
     assert passes(score_output(text, spec, asked.streams, asked.anchors))
     with pytest.raises(UnsuitedError):
         resolve_own(Intent(text="At least 5 captions and at most 2 captions."), json.dumps(CAPTIONS), [stream()])
+
+
+def test_a_list_named_after_something_measured_holds_that_or_nothing() -> None:
+    moves = listing(thing("start end", start=NUMBER, end=NUMBER))
+    schema = thing("cuts clicks camera_moves lines", cuts=listing(NUMBER), clicks=listing(thing("time", time=NUMBER)),
+                   camera_moves=moves, lines=listing(thing("text", text=TEXT)))  # fmt: skip
+    output = made(schema, FILM)
+    assert output["cuts"] == [5.5, 10.5, 18.0, 27.0]
+    assert output["clicks"] == output["camera_moves"] == []
+    assert len(output["lines"]) == 7
+    with pytest.raises(UnsuitedError, match="nothing was measured of what its lists ask for"):
+        made(thing("clicks", clicks=listing(thing("time", time=NUMBER))), FILM)
+    asked = evidence(schema, FILM)
+    wrong = json.dumps({**output, "clicks": [{"time": 0.0}]})
+    assert not passes(score_output(wrong, asked.spec, asked.streams, asked.anchors))
+    assert any("clicks holds input.click" in reason for reason in asked.spec.because)
+
+
+def test_a_line_across_a_cut_belongs_to_the_shot_in_which_it_begins() -> None:
+    across = anchor("text.subtitle", 17.0, 20.5, "This is said across the cut.")
+    schema = thing(
+        "shots",
+        shots=listing(thing("start end lines", start=NUMBER, end=NUMBER, lines=listing(thing("text", text=TEXT)))),
+    )
+    shots = made(schema, [*FILM, across])["shots"]
+    assert [line["text"] for line in shots[2]["lines"]] == ["Whisk them with a fork.", "This is said across the cut."]

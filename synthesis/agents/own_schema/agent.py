@@ -19,7 +19,7 @@ from schemas.score import Support
 from schemas.stream import Domain
 from schemas.task_spec import Intent, TaskSpec
 from synthesis.agents.own_schema.fill import UnfillableError, fill
-from synthesis.agents.own_schema.marks import marked, types_of, unprovable
+from synthesis.agents.own_schema.marks import families, marked, types_of, unprovable
 from synthesis.agents.own_schema.soundness import sound
 from synthesis.base import Agent, Evidence, GroundedAgent, Recognition
 from synthesis.verification.format import parse
@@ -98,6 +98,8 @@ def own_spec(intent: Intent, schema: str, constraints: Constraints | None = None
     open_fields = unprovable(root)
     bounds = constraints or Constraints()
     because = ["the schema that came with the intent is the form"]
+    held = [f"{name} holds {', '.join(kinds)}" for name, kinds in families(root).items()]
+    because += ["; ".join(held)] if held else []
     if open_fields:
         because.append(f"checked for their form only, since no anchor can prove them: {', '.join(open_fields)}")
     asked = f" Keep to this: {bounds}." if str(bounds) else ""

@@ -12,7 +12,7 @@ from schemas.anchor import AnchorKind
 from schemas.geometry import Box, Point
 from schemas.outputs.grounded import Role
 from synthesis.agents.own_schema.marks import kinds_named, types_of, words_of
-from synthesis.agents.own_schema.records import PROVIDERS, Provider, Record, lines_in
+from synthesis.agents.own_schema.records import PROVIDERS, Provider, Record, lines_in, records_of
 from synthesis.base import Evidence
 from synthesis.verification.format import pointer
 from synthesis.verification.grounding import mark_of, resolved, role_of
@@ -54,7 +54,11 @@ def fill(schema: Mapping[str, Any], evidence: Evidence) -> Any:
     Raises:
         UnfillableError: a required field cannot be filled from what was measured; names the first such place.
     """
-    return _Filler(schema, evidence).value(schema, _Here(_whole(evidence)))
+    value = _Filler(schema, evidence).value(schema, _Here(_whole(evidence)))
+    lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else []
+    if lists and not any(lists):
+        raise UnfillableError((), "nothing was measured of what its lists ask for")
+    return value
 
 
 def _whole(evidence: Evidence) -> Record:
@@ -117,6 +121,8 @@ class _Filler:
     def _array(self, node: Mapping[str, Any], here: _Here) -> list[Any]:
         least, most = node.get("minItems", 0), min(node.get("maxItems", MOST_ITEMS), MOST_ITEMS)
         item = node.get("items", {})
+        if kinds := mark_of(resolved(item, self._root)).get("kinds"):
+            return self._family(item, records_of(kinds, self._evidence, here.record), here, least, most)
         best: list[Any] = []
         reason = UnfillableError(here.path, "nothing was measured that its items could hold")
         for provider in self._providers(node, here):
@@ -133,6 +139,13 @@ class _Filler:
                 raise UnfillableError(here.path, f"{least} items are asked, and what was measured gives {len(best)}")
             raise reason
         return best
+
+    def _family(self, item: Any, records: Sequence[Record], here: _Here, least: int, most: int) -> list[Any]:
+        """A list of one family of facts: empty when none of them was measured."""
+        made = list(self._items(item, records, here, most))
+        if len(made) < least:
+            raise UnfillableError(here.path, f"{least} items are asked, and what was measured gives {len(made)}")
+        return made
 
     def _items(self, item: Any, records: Sequence[Record], here: _Here, most: int) -> Iterator[Any]:
         """Items for the records; one that does not fit the bounds of its fields is left out.

@@ -147,6 +147,7 @@ def _mark_parts(node: dict[str, Any], root: Mapping[str, Any], name: str) -> Non
                 mark["binds"] = True  # words beside a place are those that stand there
     if isinstance(items := node.get("items"), dict):
         _mark(items, root, name)
+        _mark_family(items, root, name)
     for word in ("anyOf", "oneOf", "allOf", "prefixItems"):
         for item in node.get(word, ()):
             if isinstance(item, dict):
@@ -164,6 +165,24 @@ def _mark(node: dict[str, Any], root: Mapping[str, Any], name: str) -> None:
             node[KEYWORD] = mark
     if node.get(KEYWORD, {}).get("role") not in (Role.BOX, Role.POINT, Role.SPAN):
         _mark_parts(node, root, name)
+
+
+def _mark_family(items: dict[str, Any], root: Mapping[str, Any], name: str) -> None:
+    """A list named after something measured (`cuts`, `camera_moves`) holds that and nothing else."""
+    kinds = () if {*words_of(name)} & (_QUESTION | _ANSWER) else kinds_named(name)
+    types = types_of(resolved(items, root))
+    mark = items.get(KEYWORD, {})
+    if types and types <= _NUMERIC and (kinds or set(words_of(name)) & _MOMENT) and "kinds" not in mark:
+        items[KEYWORD] = {"role": Role.MOMENT.value} | ({"kinds": list(kinds)} if kinds else {})
+    elif kinds and "object" in types and "kinds" not in mark:
+        items[KEYWORD] = {**mark, "kinds": list(kinds)}
+
+
+def families(schema: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The anchor kinds that each top-level list holds, where its name says so."""
+    lists = {name: resolved(node, schema) for name, node in schema.get("properties", {}).items()}
+    kinds = {name: resolved(node.get("items"), schema).get(KEYWORD, {}).get("kinds") for name, node in lists.items()}
+    return {name: its for name, its in kinds.items() if its}
 
 
 def _meaning(name: str, node: Mapping[str, Any]) -> dict[str, Any]:

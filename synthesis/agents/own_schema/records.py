@@ -34,8 +34,9 @@ class Record:
         return self.content if self.kind.startswith(("text.", "ui.", "input.")) else ""
 
     def holds(self, other: Record) -> bool:
-        """Whether another one lies inside it."""
-        return self.stream in (None, other.stream) and self.t0 <= other.t0 and other.t1 <= self.t1
+        """Whether another one begins inside it: what is said across a cut belongs to the shot in which it begins."""
+        inside = self.t0 <= other.t0 < self.t1 or self.t0 == other.t0
+        return self.stream in (None, other.stream) and inside
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,12 @@ class Provider:
         return frozenset(self.called.split())
 
 
-def _of(*kinds: AnchorKind) -> Callable[[Evidence, Record], list[Record]]:
+def records_of(kinds: Sequence[str], evidence: Evidence, around: Record) -> list[Record]:
+    """Everything of some kinds that begins inside a record."""
+    return _of(*kinds)(evidence, around)
+
+
+def _of(*kinds: str) -> Callable[[Evidence, Record], list[Record]]:
     def find(evidence: Evidence, around: Record) -> list[Record]:
         return numbered([_record(anchor) for anchor in evidence.of(*kinds) if around.holds(_record(anchor))])
 
