@@ -17,6 +17,7 @@ from schemas.outputs.gui_trajectory import GuiTrajectory, Step
 from schemas.outputs.image_editing import ImageEditing
 from schemas.outputs.temporal_qa import TemporalQA
 from schemas.outputs.tutorial import FrameBlock, Tutorial
+from schemas.outputs.video_qa import VideoQA
 from schemas.stream import Stream
 
 _SAME = 1e-3
@@ -132,6 +133,10 @@ def _temporal_qa(output: TemporalQA, frames: Frames) -> Rendered:
     return Rendered("output_temporal_qa.html", {"questions": output.questions}, {}, shows_frames=False)
 
 
+def _video_qa(output: VideoQA, frames: Frames) -> Rendered:
+    return Rendered("output_video_qa.html", {"questions": output.questions}, {}, shows_frames=False)
+
+
 def _gui_trajectory(output: GuiTrajectory, frames: Frames) -> Rendered:
     steps = [
         {
@@ -184,6 +189,7 @@ def _image_editing(output: ImageEditing, frames: Frames) -> Rendered:
 _KNOWN: dict[str, tuple[type[BaseModel], Callable[[Any, Frames], Rendered]]] = {
     "tutorial": (Tutorial, _tutorial),
     "temporal_qa": (TemporalQA, _temporal_qa),
+    "video_qa": (VideoQA, _video_qa),
     "gui_trajectory": (GuiTrajectory, _gui_trajectory),
     "fault_recovery": (FaultRecovery, _fault_recovery),
     "image_editing": (ImageEditing, _image_editing),
