@@ -106,6 +106,8 @@ def _describe(inputs: list[str], intent: str, domain: Domain | None) -> tuple[li
 def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], show_schema: bool) -> None:
     """A table of the readings, then in full what would be built."""
     from dataclaw.text import count, plain, print_table, seconds
+    from synthesis.agents.roster import agent_of
+    from synthesis.backends.rules import refusal
 
     if streams:
         total = sum(stream.duration for stream in streams)
@@ -127,6 +129,8 @@ def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], s
         together = " (all streams together)" if spec.joins_streams and len(streams) > 1 else ""
         print(f"\n{spec.task_type}{together}: {plain(spec.instruction)}")
         print(f"  because {plain('; '.join(spec.because))}")
+        if (refused := refusal(agent_of(spec), spec.constraints)) is not None:
+            print(f"  but {refused[0]}: a build by rules rejects it")
         _show_output(spec, show_schema)
 
 

@@ -25,19 +25,8 @@ class RulesBackend:
 
     def write(self, agent: Agent, evidence: Evidence) -> str:
         constraints, uri = evidence.spec.constraints, evidence.streams[0].uri
-        if constraints.language not in (None, LANGUAGE):
-            raise UnsuitedError(
-                uri,
-                f"an output in {constraints.language} is asked, and the rules backend writes {LANGUAGE} only",
-                "Choose a backend with a language model, or leave the language out.",
-            )
-        if constraints.answers is not None and constraints.answers not in agent.answers:
-            asked = constraints.answers.replace("_", " ")
-            raise UnsuitedError(
-                uri,
-                f"{asked} answers are asked, and {agent.task_type} has none",
-                "Ask for video_qa, whose questions have options, or leave the form of the answers out.",
-            )
+        if (refused := refusal(agent, constraints)) is not None:
+            raise UnsuitedError(uri, *refused)
         return to_json(_bounded(agent.compose(evidence), agent, constraints, uri))
 
     def mend(self, agent: Agent, output: str, score: Score, evidence: Evidence) -> str | None:
@@ -48,6 +37,17 @@ class RulesBackend:
             return None
         mended = agent.repair(parsed, score.unsupported, evidence)
         return None if mended is None else to_json(mended)
+
+
+def refusal(agent: Agent, constraints: Constraints) -> tuple[str, str] | None:
+    """Why rules cannot keep these constraints whatever the stream holds, and what to do; None when they can."""
+    if constraints.language not in (None, LANGUAGE):
+        cause = f"an output in {constraints.language} is asked, and the rules backend writes {LANGUAGE} only"
+        return cause, "Choose a backend with a language model, or leave the language out."
+    if constraints.answers is not None and constraints.answers not in agent.answers:
+        cause = f"{constraints.answers.replace('_', ' ')} answers are asked, and {agent.task_type} has none"
+        return cause, "Ask for video_qa, whose questions have options, or leave the form of the answers out."
+    return None
 
 
 def _bounded(output: BaseModel, agent: Agent, constraints: Constraints, uri: str) -> BaseModel:

@@ -79,3 +79,9 @@ def test_a_schema_of_ones_own_is_the_form_and_says_what_it_cannot_prove(tmp_path
     assert spec["task_type"] == "own_schema"
     assert spec["constraints"]["counts"] == [{"noun": "lines", "least": None, "most": 3}]
     assert any("/lines/*/happy" in reason for reason in spec["because"])
+
+
+def test_what_rules_cannot_keep_is_said_before_a_build():
+    done = plan("--intent", "A tutorial, written in German", "--domain", "education")
+    assert "the rules backend writes en only: a build by rules rejects it" in done.stdout
+    assert "rejects it" not in plan("--intent", "A tutorial", "--domain", "education").stdout
