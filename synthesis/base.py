@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
@@ -97,8 +97,9 @@ class Agent(ABC):
     """Forms that serve the same wish, made of a stream of which this one cannot be made."""
 
     @classmethod
+    @cache
     def output_schema(cls) -> str:
-        """Phi as canonical JSON Schema (2020-12)."""
+        """Phi as canonical JSON Schema (2020-12). Made once per type: every score reads it."""
         return canonical_json(cls.output.model_json_schema())
 
     @property

@@ -18,6 +18,7 @@ from schemas.triplet import EncodedImage, EvidenceFrame
 from sources.discovery import open_recording
 from sources.frame import Pixels
 from synthesis.base import Agent
+from synthesis.selection import thinned
 from synthesis.verification.check import AnchorIndex, needed
 from synthesis.verification.verify import evidence_moments
 
@@ -36,7 +37,7 @@ def select_anchors(
     keep = set(needed(claims, AnchorIndex(anchors)))
     others = [position for position in range(len(anchors)) if position not in keep]
     room = max(0, limit - len(keep))
-    keep.update(others[place * len(others) // room] for place in range(room))
+    keep.update(thinned(others, room))
     return tuple(anchors[position] for position in sorted(keep))
 
 

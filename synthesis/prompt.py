@@ -1,6 +1,6 @@
 """What a model is asked: the task, its bounds, the anchors it may rest on, the moments to look at, the schema.
 
-One text for every backend with a model; its version stands in the provenance of every row that such a backend writes.
+One text for every backend with a model.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from schemas.stream import Stream
 from synthesis.base import Agent, Evidence
 from synthesis.selection import Budget, select_anchors_for_prompt, select_moments
 
-PROMPT_VERSION = "1"
 ANCHOR_TOKENS = 6000
 BUDGET = Budget(frames=16)
 
@@ -48,13 +47,18 @@ def prepare(agent: Agent, evidence: Evidence, budget: Budget = BUDGET, anchor_to
         for stream in evidence.streams
         for time in select_moments(evidence.by_stream[stream.sha256], 0.0, stream.duration, share)
     )
-    facts = [_fact(anchor) for anchor in select_anchors_for_prompt(evidence.anchors, anchor_tokens)]
+    names = {stream.sha256: stream.name for stream in evidence.streams}
+    several = len(names) > 1
+    facts = [
+        f"{names[anchor.stream]} {_fact(anchor)}" if several else _fact(anchor)
+        for anchor in select_anchors_for_prompt(evidence.anchors, anchor_tokens)
+    ]
     blocks = [
         spec.instruction,
         _RULES,
         "Recordings:\n" + "\n".join(_recording(stream) for stream in evidence.streams),
-        "Frames shown, in order:\n" + "\n".join(f"{_name(evidence, sha)} at {time:.2f} s" for sha, time in moments),
-        "Facts (stream, seconds, kind, content, place):\n" + "\n".join(_named(evidence, fact) for fact in facts),
+        "Frames shown, in order:\n" + "\n".join(f"{names[sha]} at {time:.2f} s" for sha, time in moments),
+        "Facts (stream, seconds, kind, content, place):\n" + "\n".join(facts),
         f"Schema:\n{agent.schema}",
     ]
     return Prompt("\n\n".join(blocks), moments)
@@ -65,12 +69,8 @@ def _recording(stream: Stream) -> str:
     return f"{stream.name}: {stream.domain}, {stream.duration:.2f} s, {tracks}"
 
 
-def _name(evidence: Evidence, sha256: str) -> str:
-    return next(stream.name for stream in evidence.streams if stream.sha256 == sha256)
-
-
-def _fact(anchor: FactualAnchor) -> tuple[str, str]:
-    """The stream of an anchor, and the anchor in one line."""
+def _fact(anchor: FactualAnchor) -> str:
+    """An anchor in one line."""
     place = ""
     if anchor.box is not None:
         place = f" [{anchor.box.x0:.3f}, {anchor.box.y0:.3f}, {anchor.box.x1:.3f}, {anchor.box.y1:.3f}]"
@@ -78,9 +78,4 @@ def _fact(anchor: FactualAnchor) -> tuple[str, str]:
         place = f" ({anchor.point.x:.3f}, {anchor.point.y:.3f})"
     content = f' "{anchor.content}"' if anchor.content else ""
     value = f" {anchor.value:g}" if anchor.value is not None else ""
-    return anchor.stream, f"{anchor.t0:.2f}-{anchor.t1:.2f} {anchor.kind}{content}{value}{place}"
-
-
-def _named(evidence: Evidence, fact: tuple[str, str]) -> str:
-    stream, words = fact
-    return words if len(evidence.streams) == 1 else f"{_name(evidence, stream)} {words}"
+    return f"{anchor.t0:.2f}-{anchor.t1:.2f} {anchor.kind}{content}{value}{place}"

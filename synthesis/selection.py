@@ -12,10 +12,11 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from schemas.anchor import AnchorKind, FactualAnchor
 
-SALIENCE = {
+SALIENCE: dict[str, float] = {
     AnchorKind.CUT: 1.0,
     AnchorKind.DISSOLVE: 0.8,
     AnchorKind.SCREEN_CHANGE: 1.0,
@@ -50,6 +51,9 @@ COVERAGE = 0.5
 _BINS_PER_FRAME = 4
 
 
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True)
 class Budget:
     """What may be shown: at most `frames` pictures and `tokens` tokens, of which each picture takes `frame_tokens`."""
@@ -71,7 +75,7 @@ def select_moments(anchors: Iterable[FactualAnchor], t0: float, t1: float, budge
         t0, t1: the stretch to choose from.
         budget: bounds on what is shown.
 
-    Equal input gives equal moments. Runs in O(n log n) for n anchors.
+    Equal input gives equal moments.
     """
     if budget.most == 0 or t1 < t0:
         return []
@@ -79,6 +83,11 @@ def select_moments(anchors: Iterable[FactualAnchor], t0: float, t1: float, budge
     scene = _Scene(targets, t0, t1, budget.most)
     times = sorted({time for target in targets for time in target.shown_at} | set(scene.centres))
     return sorted(_greedy(times, scene, budget.most))
+
+
+def thinned(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many items, evenly spread from the first on, in their order."""
+    return list(items) if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
 
 
 def select_anchors_for_prompt(anchors: Sequence[FactualAnchor], tokens: int) -> list[FactualAnchor]:
@@ -130,7 +139,7 @@ def _targets(anchors: Iterable[FactualAnchor], t0: float, t1: float) -> list[_Ta
 
 def _salience(anchor: FactualAnchor) -> float:
     """The kind's worth, weighed by how sure its expert was."""
-    return SALIENCE.get(AnchorKind(anchor.kind), 0.0) * anchor.confidence if anchor.kind in set(AnchorKind) else 0.0
+    return SALIENCE.get(anchor.kind, 0.0) * anchor.confidence
 
 
 class _Scene:

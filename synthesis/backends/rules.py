@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ValidationError
 
 from schemas.constraints import Constraints, Count
@@ -11,6 +9,7 @@ from schemas.errors import UnsuitedError
 from schemas.score import Score
 from synthesis.backends.base import to_json
 from synthesis.base import Agent, Evidence
+from synthesis.selection import thinned
 
 LANGUAGE = "en"
 """What the agents write in, whatever language they quote."""
@@ -66,7 +65,7 @@ def _bounded(output: BaseModel, agent: Agent, constraints: Constraints, uri: str
         if most is not None and len(items) > most:
             if not agent.divisible:
                 raise _too_many(Count(noun=name, most=most), len(items), uri)
-            items = _spread(items, most)
+            items = thinned(items, most)
         value[name] = items
         for count in counts:
             if len(items) < (count.least or 0):
@@ -74,10 +73,6 @@ def _bounded(output: BaseModel, agent: Agent, constraints: Constraints, uri: str
         if there and not items:
             raise _too_few(Count(noun=name, least=1), 0, constraints, uri)
     return type(output).model_validate(value)
-
-
-def _spread(items: list[Any], most: int) -> list[Any]:
-    return [items[place * len(items) // most] for place in range(most)]
 
 
 def _too_many(count: Count, there: int, uri: str) -> UnsuitedError:

@@ -13,8 +13,6 @@ from schemas.constraints import Constraints
 from schemas.task_spec import Intent
 from synthesis.intent.forms import Form
 
-PROMPT_VERSION = "1"
-
 
 class IntentModel(Protocol):
     """What a backend with a language model offers."""

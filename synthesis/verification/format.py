@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -59,6 +60,17 @@ def pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
+def steps(path: str) -> list[str]:
+    """The parts of a JSON pointer, or of a reference such as `#/$defs/item`."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in path.removeprefix("#").split("/")[1:]]
+
+
+def validator_of(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """Checks values under a schema; `.evolve(schema=part)` checks them under a part of it, whose references still lead
+    into the whole."""
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Draft202012Validator:
     try:
@@ -70,7 +82,7 @@ def _validator(schema: str) -> Draft202012Validator:
         ) from error
     except ValueError as error:
         raise UsageError("output schema", f"not valid JSON ({error})", "Give a valid JSON Schema (2020-12).") from error
-    return Draft202012Validator(parsed, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return validator_of(parsed)
 
 
 def _tell(error: ValidationError) -> str:

@@ -11,18 +11,17 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeGuard
 
-from jsonschema import Draft202012Validator
-
 from schemas.anchor import AnchorKind
 from schemas.geometry import Box, Point
 from schemas.outputs.grounded import KEYWORD, Role
 from schemas.score import Claim, ClaimKind
 from schemas.stream import Stream
-from synthesis.verification.format import pointer
+from synthesis.verification.format import pointer, steps, validator_of
 from synthesis.verification.mentions import claims_in
 
 _DEEPEST = 64
 """Recursive schemas end with the value; this bounds one that refers to itself without taking anything of it."""
+_ROLES = {role.value: role for role in Role}
 _SAME = 0.05
 """Seconds by which two lengths may differ: outputs round."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
@@ -83,7 +82,7 @@ def prose_of(value: Any, schema: Mapping[str, Any]) -> list[str]:
 
 def role_of(node: Mapping[str, Any]) -> Role | None:
     named = mark_of(node).get("role")
-    return Role(named) if isinstance(named, str) and named in set(Role) else None
+    return _ROLES.get(named) if isinstance(named, str) else None
 
 
 def mark_of(node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -110,7 +109,9 @@ def resolved(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(node, Mapping):
             return {}
         if isinstance(ref := node.get("$ref"), str):
-            node = {**_at(root, ref), **{key: item for key, item in node.items() if key != "$ref"}}
+            found = located(root, ref)
+            inner = found if isinstance(found, Mapping) else {}
+            node = {**inner, **{key: item for key, item in node.items() if key != "$ref"}}
         elif isinstance(parts := node.get("allOf"), list):
             merged: dict[str, Any] = {}
             for part in parts:
@@ -123,11 +124,17 @@ def resolved(node: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _at(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
+def located(root: Mapping[str, Any], ref: str) -> Mapping[str, Any] | bool | None:
+    """The schema that a local reference leads to; None when it leads nowhere."""
     node: Any = root
-    for step in ref.removeprefix("#").split("/")[1:]:
-        node = node.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(node, Mapping) else {}
-    return node if isinstance(node, Mapping) else {}
+    for step in steps(ref):
+        if isinstance(node, list) and step.isdigit() and int(step) < len(node):
+            node = node[int(step)]
+        elif isinstance(node, Mapping) and step in node:
+            node = node[step]
+        else:
+            return None
+    return node if isinstance(node, bool | Mapping) else None
 
 
 class _Reader:
@@ -135,6 +142,7 @@ class _Reader:
 
     def __init__(self, schema: Mapping[str, Any], streams: Sequence[Stream]) -> None:
         self._root = schema
+        self._validator = validator_of(schema)
         self._streams = {stream.name: stream for stream in streams}
 
     def claims(self, value: Any, node: Any, scope: _Scope, path: tuple[str | int, ...]) -> Iterator[Claim]:
@@ -185,10 +193,7 @@ class _Reader:
         return found
 
     def _valid(self, branch: Any, value: Any) -> bool:
-        if not isinstance(branch, Mapping):
-            return branch is True
-        definitions = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
-        return bool(Draft202012Validator({**definitions, **branch}).is_valid(value))
+        return bool(self._validator.evolve(schema=branch).is_valid(value))
 
     def _object(
         self,

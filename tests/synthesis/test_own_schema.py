@@ -323,3 +323,13 @@ def test_a_line_across_a_cut_belongs_to_the_shot_in_which_it_begins() -> None:
     )
     shots = made(schema, [*FILM, across])["shots"]
     assert [line["text"] for line in shots[2]["lines"]] == ["Whisk them with a fork.", "This is said across the cut."]
+
+
+def test_references_lead_anywhere_in_the_schema() -> None:
+    item = thing("start text", start=NUMBER, text=TEXT)
+    schema = thing(
+        "lines",
+        lines=listing({"anyOf": [{"$ref": "#/$defs/forms/oneOf/0"}, {"$ref": "#/properties/spare"}]}),
+        spare={"type": "null"},
+    ) | {"$defs": {"forms": {"oneOf": [item]}}}
+    assert made(schema, FILM)["lines"][0] == {"start": 0.0, "text": "Good morning."}

@@ -7,6 +7,7 @@ the same schema. Either way verification grounds every field whose mark says wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from jsonschema import Draft202012Validator
@@ -22,7 +23,7 @@ from synthesis.agents.own_schema.fill import UnfillableError, fill
 from synthesis.agents.own_schema.marks import families, marked, types_of, unprovable
 from synthesis.agents.own_schema.soundness import sound
 from synthesis.base import Agent, Evidence, GroundedAgent, Recognition
-from synthesis.verification.format import parse
+from synthesis.verification.format import parse, steps
 from synthesis.verification.grounding import resolved, schema_of
 
 TASK_TYPE = "own_schema"
@@ -94,32 +95,38 @@ def own_spec(intent: Intent, schema: str, constraints: Constraints | None = None
     Raises:
         UsageError: the schema is malformed, or nothing can satisfy it; names the place.
     """
-    root = marked(sound(schema))
-    open_fields = unprovable(root)
+    output_schema, because = _understood(schema)
     bounds = constraints or Constraints()
-    because = ["the schema that came with the intent is the form"]
-    held = [f"{name} holds {', '.join(kinds)}" for name, kinds in families(root).items()]
-    because += ["; ".join(held)] if held else []
-    if open_fields:
-        because.append(f"checked for their form only, since no anchor can prove them: {', '.join(open_fields)}")
     asked = f" Keep to this: {bounds}." if str(bounds) else ""
     return TaskSpec(
         task_type=TASK_TYPE,
         instruction=f"{OwnSchemaAgent.recognition.instruction} The user asked: {' '.join(intent.text.split())}{asked}",
         intent=intent,
-        output_schema=canonical_json(root),
+        output_schema=output_schema,
         confidence=1.0,
-        because=tuple(because),
+        because=because,
         constraints=bounds,
     )
 
 
+@lru_cache(maxsize=16)
+def _understood(schema: str) -> tuple[str, tuple[str, ...]]:
+    """A user's schema with its marks, and what is to be said of it. Once, however many streams it is asked of."""
+    root = marked(sound(schema))
+    because = ["the schema that came with the intent is the form"]
+    held = [f"{name} holds {', '.join(kinds)}" for name, kinds in families(root).items()]
+    because += ["; ".join(held)] if held else []
+    if open_fields := unprovable(root):
+        because.append(f"checked for their form only, since no anchor can prove them: {', '.join(open_fields)}")
+    return canonical_json(root), tuple(because)
+
+
 def _item_of(path: str) -> tuple[str, ...] | None:
     """The innermost list item on the way to a place; None when there is none."""
-    steps = path.split("/")[1:]
-    while steps and not steps[-1].isdigit():
-        steps.pop()
-    return tuple(steps) or None
+    place = steps(path)
+    while place and not place[-1].isdigit():
+        place.pop()
+    return tuple(place) or None
 
 
 def _from_the_end(place: tuple[str, ...] | None) -> list[tuple[int, str]]:
@@ -129,7 +136,7 @@ def _from_the_end(place: tuple[str, ...] | None) -> list[tuple[int, str]]:
 def _remove(value: Any, place: tuple[str, ...]) -> bool:
     """Takes an item out of its list; False when it is not in one."""
     for step in place[:-1]:
-        value = value[int(step)] if isinstance(value, list) else value[step.replace("~1", "/").replace("~0", "~")]
+        value = value[int(step)] if isinstance(value, list) else value[step]
     if not isinstance(value, list):
         return False
     del value[int(place[-1])]

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from schemas.anchor import AnchorKind
 from schemas.geometry import Box, Point
 from schemas.outputs.grounded import Role
 from synthesis.agents.own_schema.marks import kinds_named, types_of, words_of
 from synthesis.agents.own_schema.records import PROVIDERS, Provider, Record, lines_in, records_of
 from synthesis.base import Evidence
-from synthesis.verification.format import pointer
+from synthesis.selection import thinned
+from synthesis.verification.format import pointer, validator_of
 from synthesis.verification.grounding import mark_of, resolved, role_of
 from synthesis.verification.mentions import quoted
 
@@ -77,6 +76,7 @@ def _whole(evidence: Evidence) -> Record:
 class _Filler:
     def __init__(self, schema: Mapping[str, Any], evidence: Evidence) -> None:
         self._root = schema
+        self._validator = validator_of(schema)
         self._evidence = evidence
         self._streams = {stream.sha256: stream for stream in evidence.streams}
         self._asked = set(words_of(evidence.spec.intent.text))
@@ -163,8 +163,7 @@ class _Filler:
                 error = error or refused
         if not made and error is not None:
             raise error
-        chosen = made if len(made) <= most else [made[place * len(made) // most] for place in range(most)]
-        return iter(chosen)
+        return iter(thinned(made, most))
 
     def _providers(self, node: Mapping[str, Any], here: _Here) -> list[Provider]:
         """Families of records for a list, the one that its words name first; then the one with most to give."""
@@ -288,9 +287,7 @@ class _Filler:
         return value
 
     def _valid(self, node: Mapping[str, Any], value: Any) -> bool:
-        definitions = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
-        validator = Draft202012Validator({**definitions, **node}, format_checker=Draft202012Validator.FORMAT_CHECKER)
-        return bool(validator.is_valid(value))
+        return bool(self._validator.evolve(schema=node).is_valid(value))
 
 
 def _written(time: float, mark: Mapping[str, Any], types: set[str]) -> Any:

@@ -60,7 +60,7 @@ def records_of(kinds: Sequence[str], evidence: Evidence, around: Record) -> list
 
 def _of(*kinds: str) -> Callable[[Evidence, Record], list[Record]]:
     def find(evidence: Evidence, around: Record) -> list[Record]:
-        return numbered([_record(anchor) for anchor in evidence.of(*kinds) if around.holds(_record(anchor))])
+        return numbered([record for record in map(_record, evidence.of(*kinds)) if around.holds(record)])
 
     return find
 

@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from schemas.errors import UsageError
-from synthesis.verification.format import pointer
-from synthesis.verification.grounding import resolved
+from synthesis.verification.format import pointer, validator_of
+from synthesis.verification.grounding import located, resolved
 
 _REMEDY = "Mend the schema there (JSON Schema 2020-12)"
 _BOUNDS = (
@@ -67,24 +67,11 @@ def _broken(node: Any, root: Mapping[str, Any], path: Path) -> Iterator[tuple[Pa
     if isinstance(ref, str):
         if not ref.startswith("#"):
             yield (*path, "$ref"), f"{ref!r} lies outside of the schema; put it under $defs"
-        elif not _leads_somewhere(root, ref):
+        elif located(root, ref) is None:
             yield (*path, "$ref"), f"{ref!r} leads nowhere"
     for key, item in node.items():
         if key not in ("enum", "const", "default", "examples"):
             yield from _broken(item, root, (*path, key))
-
-
-def _leads_somewhere(root: Mapping[str, Any], ref: str) -> bool:
-    node: Any = root
-    for step in ref.removeprefix("#").split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and step.isdigit() and int(step) < len(node):
-            node = node[int(step)]
-        elif isinstance(node, Mapping) and step in node:
-            node = node[step]
-        else:
-            return False
-    return isinstance(node, bool | Mapping)
 
 
 class _Satisfiable:
@@ -92,6 +79,7 @@ class _Satisfiable:
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
+        self._validator = validator_of(root)
 
     def contradiction(self, node: Any, path: Path, above: tuple[str, ...]) -> tuple[Path, str] | None:
         """The place and the reason; None where values exist. `above` are the references being followed: one that
@@ -132,8 +120,7 @@ class _Satisfiable:
             if values is None:
                 continue
             rest = {key: item for key, item in node.items() if key not in ("enum", "const")}
-            definitions = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
-            validator = Draft202012Validator({**definitions, **rest})
+            validator = self._validator.evolve(schema=rest)
             if not any(validator.is_valid(value) for value in values):
                 return (*path, word), "none of its values fits the rest of the schema"
         return None
