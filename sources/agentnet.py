@@ -17,7 +17,7 @@ from schemas.geometry import Box
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, InputEvent, Recording, UIElement, Window
 from sources.decoding import VideoDecoder
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.jsonfiles import read_json, read_jsonl
 from sources.places import basename, to_uri
 from sources.values import number, text
@@ -265,17 +265,7 @@ class AgentNetSource:
         ):
             if items:
                 tracks.append(Track(kind=kind, name=name, items=items))
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=duration,
-            notes=(*notes, *dict.fromkeys(log.notes)),
-        )
+        return described(candidate, parts, domain, tracks, duration, (*notes, *dict.fromkeys(log.notes)))
 
     def open(self, stream: Stream) -> Recording:
         return AgentNetRecording({part.role: part.uri for part in stream.parts})

@@ -21,7 +21,7 @@ from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Stroke
 from sources.frame import Pixels
-from sources.identity import fingerprint, stream_sha256
+from sources.identity import described, fingerprint
 from sources.pictures import StillRecording
 from sources.places import basename, open_binary, split_suffix, to_uri
 
@@ -76,16 +76,13 @@ class DrawingsSource:
         page = Track(
             kind=TrackKind.IMAGES, name="page", width=SIDE, height=SIDE, rate=1 / SECONDS, items=len(strokes) + 1
         )
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=(page, Track(kind=TrackKind.STROKES, name="strokes", items=len(strokes))),
-            duration=strokes[-1].t1,
-            notes=("nominal time: one second per stroke",),
+        return described(
+            candidate,
+            parts,
+            domain,
+            (page, Track(kind=TrackKind.STROKES, name="strokes", items=len(strokes))),
+            strokes[-1].t1,
+            ("nominal time: one second per stroke",),
         )
 
     def open(self, stream: Stream) -> Recording:

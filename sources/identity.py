@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from schemas.base import digest
 from schemas.errors import InputError
-from schemas.stream import StreamPart
+from schemas.stream import Domain, Stream, StreamPart, Track
 from sources.base import Candidate
 from sources.places import is_local, locate, open_binary
 
@@ -22,6 +22,28 @@ _REMOTE_SIGNS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "upda
 def stream_sha256(parts: Sequence[StreamPart], selector: str = "") -> str:
     """The content address of a stream: roles and hashes of its parts and the selector, never a path."""
     return digest([[[part.role, part.sha256] for part in parts], selector])
+
+
+def described(
+    candidate: Candidate,
+    parts: tuple[StreamPart, ...],
+    domain: Domain,
+    tracks: Iterable[Track],
+    duration: float,
+    notes: Iterable[str] = (),
+) -> Stream:
+    """The stream that a candidate is: what every reader's `probe` ends with. `duration` in seconds."""
+    return Stream(
+        sha256=stream_sha256(parts, candidate.selector),
+        uri=candidate.uri,
+        name=candidate.name,
+        domain=domain,
+        format=candidate.format,
+        parts=parts,
+        tracks=tuple(tracks),
+        duration=duration,
+        notes=tuple(notes),
+    )
 
 
 def fingerprint(uri: str) -> str:

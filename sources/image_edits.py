@@ -16,7 +16,7 @@ from schemas.errors import InputError, Problem
 from schemas.manifest import inside
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording
-from sources.identity import stream_sha256
+from sources.identity import described, stream_sha256
 from sources.images import PictureRecording, examine
 from sources.jsonfiles import read_json, read_jsonl
 from sources.places import basename, is_local, locate, to_uri
@@ -97,17 +97,7 @@ class ImageEditSource:
         if (before.width, before.height) != (after.width, after.height):
             notes.append(f"sizes differ: {before.width}x{before.height} and {after.width}x{after.height}")
         tracks.append(Track(kind=TrackKind.TEXT, name="instruction", items=1))
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=2 * SECONDS,
-            notes=tuple(notes),
-        )
+        return described(candidate, parts, domain, tracks, 2 * SECONDS, notes)
 
     def open(self, stream: Stream) -> Recording:
         files = {part.role: part.uri for part in stream.parts}

@@ -17,7 +17,7 @@ from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording
 from sources.frame import Pixels
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.pictures import StillRecording
 from sources.places import basename, entries, open_binary, split_suffix, to_uri
 from sources.video import SUFFIXES as VIDEO_SUFFIXES
@@ -191,17 +191,7 @@ class ImageSource:
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
         track, notes = describe_pictures(candidate.uri, [part.uri for part in parts], max_pixels)
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=(track,),
-            duration=len(parts) * SECONDS,
-            notes=tuple(notes),
-        )
+        return described(candidate, parts, domain, (track,), len(parts) * SECONDS, notes)
 
     def open(self, stream: Stream) -> Recording:
         return open_pictures(stream, [part.uri for part in stream.parts])

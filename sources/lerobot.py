@@ -16,7 +16,7 @@ from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
 from sources.decoding import VideoDecoder
 from sources.encoded import Film, FilmRecording, describe_films, most_pixels
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.jsonfiles import read_json
 from sources.lerobot_layout import FORMAT, INFO, Episode, cameras, find_episodes
 from sources.lerobot_window import VideoWindow
@@ -87,17 +87,7 @@ class LeRobotSource:
             tracks.append(Track(kind=TrackKind.TEXT, name="task", items=len(texts)))
         else:
             notes.append("no task text with it")
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=max(ends, default=0.0),
-            notes=tuple(dict.fromkeys(notes)),
-        )
+        return described(candidate, parts, domain, tracks, max(ends, default=0.0), dict.fromkeys(notes))
 
     def open(self, stream: Stream) -> Recording:
         number = int(stream.uri.rpartition("#")[2])

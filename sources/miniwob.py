@@ -24,7 +24,7 @@ from schemas.geometry import Box
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, InputEvent, UIElement
 from sources.frame import Pixels
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.json_rows import claims, is_json, json_files, keys_at_head, rows
 from sources.pictures import StillRecording
 from sources.places import basename, split_suffix, to_uri
@@ -93,17 +93,7 @@ class MiniWobSource:
         ):
             if items:
                 tracks.append(Track(kind=kind, name=name, items=items))
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=demonstration.duration,
-            notes=tuple(demonstration.notes),
-        )
+        return described(candidate, parts, domain, tracks, demonstration.duration, demonstration.notes)
 
     def open(self, stream: Stream) -> MiniWobRecording:
         page = next((track for track in stream.tracks if track.kind is TrackKind.IMAGES), None)

@@ -21,7 +21,7 @@ from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
 from sources.encoded import Film, FilmRecording, describe_films, most_pixels
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.jsonfiles import read_json
 from sources.places import basename, entries, to_uri
 from sources.robots import joined, overview_first
@@ -140,16 +140,13 @@ class RldsSource:
             tracks.append(Track(kind=TrackKind.TEXT, name="task", items=len(texts)))
         else:
             episode.notes.append("no task text with it")
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=episode.steps * STEP_SECONDS,
-            notes=(f"nominal time: {STEP_SECONDS:g} s for each step", *dict.fromkeys(episode.notes)),
+        return described(
+            candidate,
+            parts,
+            domain,
+            tracks,
+            episode.steps * STEP_SECONDS,
+            (f"nominal time: {STEP_SECONDS:g} s for each step", *dict.fromkeys(episode.notes)),
         )
 
     def open(self, stream: Stream) -> Recording:

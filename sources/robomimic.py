@@ -25,7 +25,7 @@ from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
 from sources.frame import Pixels
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.pictures import StillRecording
 from sources.places import basename, is_local, locate, natural, split_suffix, to_uri
 from sources.robots import joined, overview_first
@@ -92,17 +92,7 @@ class RobomimicSource:
             tracks.append(Track(kind=TrackKind.TEXT, name="task", items=len(texts)))
         else:
             demo.notes.append("no task text with it")
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=demo.steps / demo.rate,
-            notes=tuple(dict.fromkeys(demo.notes)),
-        )
+        return described(candidate, parts, domain, tracks, demo.steps / demo.rate, dict.fromkeys(demo.notes))
 
     def open(self, stream: Stream) -> Recording:
         shown = next((track for track in stream.tracks if track.kind == TrackKind.VIDEO), None)

@@ -14,7 +14,7 @@ from sources import subtitles
 from sources.base import Candidate, Cue, Recording
 from sources.decoding import VideoDecoder
 from sources.frame import Frame
-from sources.identity import stream_sha256
+from sources.identity import described
 from sources.places import Entry, basename, entries, is_local, locate, open_binary, parent, split_suffix, to_uri
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".ts")
@@ -111,17 +111,7 @@ class VideoSource:
                 )
         finally:
             decoder.close()
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=duration,
-            notes=tuple(notes),
-        )
+        return described(candidate, parts, domain, tracks, duration, notes)
 
     def open(self, stream: Stream) -> Recording:
         files = [part.uri for part in stream.parts if part.role == "subtitles"]

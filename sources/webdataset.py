@@ -21,7 +21,7 @@ from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources import subtitles
 from sources.base import Candidate, Recording
 from sources.decoding import VideoDecoder
-from sources.identity import fingerprint, stream_sha256
+from sources.identity import described, fingerprint
 from sources.images import SUFFIXES as PICTURE_SUFFIXES
 from sources.images import describe_pictures, open_pictures
 from sources.members import Member, read_archive
@@ -136,17 +136,7 @@ class WebDatasetSource:
         notes += [f"two files are called {suffix}: the first one is read" for suffix in sample.repeated]
         if sample.unread:
             notes.append(f"not read: {', '.join(sample.unread)}")
-        return Stream(
-            sha256=stream_sha256(parts, candidate.selector),
-            uri=candidate.uri,
-            name=candidate.name,
-            domain=domain,
-            format=self.name,
-            parts=parts,
-            tracks=tuple(tracks),
-            duration=duration,
-            notes=tuple(notes),
-        )
+        return described(candidate, parts, domain, tracks, duration, notes)
 
     def open(self, stream: Stream) -> Recording:
         shard = stream.parts[0].uri

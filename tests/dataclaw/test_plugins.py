@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,10 @@ INTENT = "Write weather reports."
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the installed package and a log."""
     home = tmp_path_factory.mktemp("plugins")
+    # pip builds inside the folder it is given: the repository stays as it is.
+    package = shutil.copytree(PACKAGE, home / "package", ignore=shutil.ignore_patterns("build", "*.egg-info"))
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(home / "installed")]
-    subprocess.run([*install, str(PACKAGE)], check=True, timeout=300)
+    subprocess.run([*install, str(package)], check=True, timeout=300)
     (home / "logs").mkdir()
     (home / "logs" / "june.weather").write_text("0.0 sunny, 21 degrees\n2.5 rain\n7.0 storm\n")
     (home / "logs" / "broken.weather").write_text("when it rained\n")
