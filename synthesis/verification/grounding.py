@@ -409,6 +409,11 @@ class _Parts:
         if start is not None and end is not None:
             self.edge_names = (start, end)
             return _pair([self._seconds(start), self._seconds(end)])
+        length = self.named(Role.DURATION)
+        if start is not None and length is not None:
+            self.edge_names = (start, length)
+            first, lasting = self._seconds(start), self._seconds(length)
+            return None if first is None or lasting is None else (first, first + lasting)
         if role in (Role.SPAN, Role.WINDOW):
             self.edge_names = ("t0", "t1")
             return _pair([self._value.get("t0"), self._value.get("t1")])

@@ -231,6 +231,24 @@ def test_what_can_be_is_let_through() -> None:
     assert sound("{}") == {}
 
 
+def test_start_and_duration_are_a_stretch() -> None:
+    schema = listing(thing("text start duration", text=TEXT, start=NUMBER, duration=NUMBER))
+    lines = made(thing("lines", lines=schema), FILM)["lines"]
+    assert [(line["text"], line["start"], line["start"] + line["duration"]) for line in lines] == [
+        (line.content, line.t0, pytest.approx(line.t1)) for line in FILM if line.kind == "text.subtitle"
+    ]
+
+
+def test_a_lone_time_holds_only_what_is_there_at_that_moment() -> None:
+    shown = made(thing("time text", time=NUMBER, text=listing(TEXT)), SCREENS)
+    assert shown["time"] == 0.0
+    assert shown["text"] == [a.content for a in SCREENS if a.kind.startswith("text.") and a.t0 == 0.0]
+
+
+def test_a_count_beside_no_times_is_over_the_recording() -> None:
+    assert made(listing(thing("n_cuts", n_cuts=WHOLE)), FILM)[0]["n_cuts"] == 4
+
+
 _LEAF = st.sampled_from([NUMBER, TEXT, WHOLE, {"type": "boolean"}, {"enum": ["cut", "tap", 3]}, {"const": 1}, {}])
 _NAMES = st.sampled_from(
     ("start", "end", "text", "time", "label", "box", "question", "answer", "index", "mood", "n_cuts", "title", "clips")
@@ -246,7 +264,7 @@ _SCHEMAS = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(_SCHEMAS, st.sampled_from([FILM, ROBOT, SCREENS, []]))
 def test_any_schema_is_filled_soundly_or_refused_in_words(schema: dict[str, Any], anchors: list[FactualAnchor]) -> None:
     try:

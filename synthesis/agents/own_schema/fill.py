@@ -13,8 +13,9 @@ from synthesis.agents.own_schema.marks import kinds_named, types_of, words_of
 from synthesis.agents.own_schema.records import PROVIDERS, Provider, Record, lines_in, records_of
 from synthesis.base import Evidence
 from synthesis.selection import thinned
+from synthesis.verification.check import TOLERANCE
 from synthesis.verification.format import pointer, validator_of
-from synthesis.verification.grounding import mark_of, resolved, role_of
+from synthesis.verification.grounding import mark_of, resolved, role_of, seconds
 from synthesis.verification.mentions import quoted
 
 MOST_ITEMS = 64
@@ -42,6 +43,10 @@ class _Here:
     name: str = ""
     path: Path = ()
     depth: int = 0
+    paired: bool = False
+    """Start and end stand side by side: together they are the record's stretch, not two moments."""
+    stretch: tuple[float, float] | None = None
+    """The times that the output itself gives around this place; None while it gives none."""
 
     def at(self, *steps: str | int, name: str | None = None) -> _Here:
         return replace(self, path=(*self.path, *steps), depth=self.depth + 1, name=self.name if name is None else name)
@@ -53,7 +58,8 @@ def fill(schema: Mapping[str, Any], evidence: Evidence) -> Any:
     Raises:
         UnfillableError: a required field cannot be filled from what was measured; names the first such place.
     """
-    value = _Filler(schema, evidence).value(schema, _Here(_whole(evidence)))
+    filler = _Filler(schema, evidence)
+    value = filler.value(schema, _Here(filler.recording))
     lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else []
     if lists and not any(lists):
         raise UnfillableError((), "nothing was measured of what its lists ask for")
@@ -79,6 +85,8 @@ class _Filler:
         self._validator = validator_of(schema)
         self._evidence = evidence
         self._streams = {stream.sha256: stream for stream in evidence.streams}
+        self.recording = _whole(evidence)
+        self._edges = {time for anchor in evidence.anchors for time in (anchor.t0, anchor.t1)}
         self._asked = set(words_of(evidence.spec.intent.text))
 
     def value(self, node: Any, here: _Here) -> Any:
@@ -108,6 +116,7 @@ class _Filler:
     def _object(self, node: Mapping[str, Any], here: _Here) -> dict[str, Any]:
         required = set(node.get("required", ()))
         filled: dict[str, Any] = {}
+        here = self._around(node, here)
         for name, item in node.get("properties", {}).items():
             try:
                 filled[name] = self.value(item, here.at(name, name=name))
@@ -117,6 +126,27 @@ class _Filler:
         if missing := sorted(required - filled.keys()):
             raise UnfillableError((*here.path, missing[0]), "the schema says nothing of it but that it is required")
         return filled
+
+    def _around(self, node: Mapping[str, Any], here: _Here) -> _Here:
+        """What the fields of an object speak of together: beside a single time, of that moment."""
+        roles = {role for item in node.get("properties", {}).values() for role in self._roles(item)}
+        if Role.SPAN in roles or (Role.START in roles and roles & {Role.END, Role.DURATION}):
+            return replace(here, paired=True, stretch=(here.record.t0, here.record.t1))
+        if not roles & {Role.START, Role.END, Role.MOMENT, Role.INSTANT}:
+            return here
+        record = here.record
+        moment = record.t1 if roles & {Role.START, Role.END, Role.MOMENT, Role.INSTANT} == {Role.END} else record.t0
+        named = {"kind": "", "content": ""} if record is self.recording else {}
+        record = replace(record, t0=moment, t1=moment, **named)
+        return replace(here, paired=False, record=record, stretch=(moment, moment))
+
+    def _roles(self, node: Any, depth: int = 0) -> set[Role | None]:
+        """What a field may stand for, in any of its branches."""
+        node = resolved(node, self._root)
+        branches = node.get("oneOf") or node.get("anyOf") or ()
+        if depth > _DEEPEST or not branches:
+            return {role_of(node)}
+        return set().union(*(self._roles(branch, depth + 1) for branch in branches))
 
     def _array(self, node: Mapping[str, Any], here: _Here) -> list[Any]:
         least, most = node.get("minItems", 0), min(node.get("maxItems", MOST_ITEMS), MOST_ITEMS)
@@ -201,10 +231,11 @@ class _Filler:
         found: Any = dict(record.values).get(mark.get("fill", ""))
         if found is not None:
             return found
-        if role in (Role.START, Role.MOMENT, Role.INSTANT):
-            return _written(record.t0, mark, types)
-        if role is Role.END:
-            return _written(record.t1, mark, types)
+        if role in (Role.START, Role.MOMENT, Role.INSTANT, Role.END):
+            time = record.t1 if role is Role.END else record.t0
+            if not here.paired and time not in self._edges:
+                raise UnfillableError(here.path, f"nothing that was measured begins or ends at {time:g} s")
+            return self._moment(time, mark, types, here)
         if role is Role.DURATION:
             return _written(record.t1 - record.t0, mark, types)
         if role is Role.STREAM and record.stream is not None:
@@ -212,13 +243,13 @@ class _Filler:
         if role is Role.KIND:
             return self._kind(node, mark, record, here)
         if role is Role.COUNT:
-            return self._count(mark, record)
+            return self._count(mark, here)
         if role is Role.VALUE and record.value is not None:
             return record.value
         if mark.get("fill") == "index":
             return self._index(node, record) if types & {"integer", "number"} else str(record.index)
         if role in (Role.QUOTE, Role.CONTENT):
-            return self._words(record, here)
+            return self._words(record, role, here)
         if mark.get("fill") == "summary":
             return self._summary(record, here)
         if "default" in node:
@@ -226,6 +257,12 @@ class _Filler:
         if len(node.get("enum", ())) == 1:
             return node["enum"][0]
         raise UnfillableError(here.path, "no anchor holds what it asks for")
+
+    def _moment(self, time: float, mark: Mapping[str, Any], types: set[str], here: _Here) -> Any:
+        written = _written(time, mark, types)
+        if abs((seconds(written, mark) or 0.0) - time) > TOLERANCE:
+            raise UnfillableError(here.path, f"{time:g} s is too far from what the field can hold, {written}")
+        return written
 
     def _kind(self, node: Mapping[str, Any], mark: Mapping[str, Any], record: Record, here: _Here) -> str:
         names: Mapping[str, Sequence[str]] | None = mark.get("names")
@@ -238,14 +275,18 @@ class _Filler:
             raise UnfillableError(here.path, "nothing measured has a kind there")
         return record.kind.split(".")[1]
 
-    def _count(self, mark: Mapping[str, Any], record: Record) -> int:
-        counted = [a for a in self._evidence.of(*mark.get("kinds", ())) if record.stream in (None, a.stream)]
-        return sum(record.t0 <= anchor.t0 < record.t1 for anchor in counted)
+    def _count(self, mark: Mapping[str, Any], here: _Here) -> int:
+        """How many there are over the stretch that the output gives; without one, over the recording."""
+        t0, t1 = here.stretch or (self.recording.t0, self.recording.t1)
+        if t0 == t1:
+            raise UnfillableError(here.path, "nothing can be counted within a single moment")
+        counted = [a for a in self._evidence.of(*mark.get("kinds", ())) if here.record.stream in (None, a.stream)]
+        return sum(t0 <= anchor.t0 < t1 for anchor in counted)
 
     def _index(self, node: Mapping[str, Any], record: Record) -> int:
         return int(record.index + max(0, node.get("minimum", 0)))
 
-    def _words(self, record: Record, here: _Here) -> str:
+    def _words(self, record: Record, role: Role, here: _Here) -> str:
         """The record's own words; of something without words, the first that are said or shown while it lasts."""
         wanted = kinds_named(here.name)
         if record.said and (not wanted or record.kind in wanted or record.t0 == record.t1):
@@ -253,7 +294,7 @@ class _Filler:
         inside = self._said(record)
         if inside:
             return inside[0]
-        if record.content and record.kind != AnchorKind.SCREEN:
+        if record.content and role is Role.CONTENT and record.kind != AnchorKind.SCREEN:
             return record.content
         raise UnfillableError(here.path, "nothing is said or shown there")
 
