@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from schemas.anchor import AnchorKind, FactualAnchor
+from schemas.errors import Problem
 from schemas.geometry import Box, Point
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -50,6 +51,11 @@ class Expert(ABC):
     def __init__(self, **parameters: Scalar) -> None:
         """Takes the recipe's parameters for this expert; loads models. Unknown names raise UsageError."""
         self.parameters = parameters
+
+    @classmethod
+    def lacks(cls, **parameters: Scalar) -> list[Problem]:
+        """What this machine lacks for the expert to run with these parameters (packages, weights). Loads no model."""
+        return []
 
     @abstractmethod
     def start(self, recording: Recording, segment: Segment) -> Observer:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 from typing import Any, Protocol
 
 import cv2
@@ -14,7 +15,7 @@ import numpy as np
 from experts.base import Expert, Observer
 from experts.pixels import SIDE, TILE, Mask, Pointer, changed_pixels, find_mark, tiles
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
+from schemas.errors import Problem, unknown_name
 from schemas.geometry import Box
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -142,6 +143,17 @@ class OCR(Expert):
         self.max_side = int(parameters.get("max_side", 1600))
         self.min_confidence = float(parameters.get("min_confidence", 0.6))
         self.reader: Reader = _reader(int(parameters.get("threads", 2)))
+
+    @classmethod
+    def lacks(cls, **parameters: Scalar) -> list[Problem]:
+        """RapidOCR and the weights inside its package."""
+        try:
+            weights = [item for item in (files("rapidocr") / "models").iterdir() if item.name.endswith(".onnx")]
+        except (ModuleNotFoundError, FileNotFoundError):
+            weights = []
+        if weights:
+            return []
+        return [Problem(input="expert ocr", cause="the weights of rapidocr are missing", remedy="pip install rapidocr")]
 
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _OCRObserver(self, segment, Pointer(recording.events()))

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from experts.roster import default_names, expert_class
 from schemas.errors import DataClawError, Problem, UsageError
-from schemas.recipe import Recipe
+from schemas.recipe import ExpertSpec, Recipe
 from schemas.stream import Domain
 from sources.roster import reader
 from storage.location import Location
@@ -64,13 +64,9 @@ def check_machine(recipe: Recipe) -> Iterable[Problem]:
     """Codecs, weights of the experts that need them, and a corpus that can be written."""
     yield from check_codecs()
     domains = {source.domain for source in recipe.sources}
-    names = (
-        {spec.name for spec in recipe.experts}
-        if recipe.experts is not None
-        else {name for domain in Domain if None in domains or domain in domains for name in default_names(domain)}
-    )
-    if "ocr" in names:
-        yield from check_ocr_weights()
+    names = {name for domain in Domain if None in domains or domain in domains for name in default_names(domain)}
+    for spec in recipe.experts if recipe.experts is not None else [ExpertSpec(name=name) for name in sorted(names)]:
+        yield from expert_class(spec.name).lacks(**spec.parameters)
     yield from check_corpus(recipe.corpus)
 
 
@@ -79,19 +75,6 @@ def check_codecs() -> Iterable[Problem]:
     for name in _DECODERS:
         if name not in av.codecs_available:
             yield Problem(input=f"decoder {name}", cause="missing from PyAV", remedy="Install av from its wheel")
-
-
-def check_ocr_weights() -> Iterable[Problem]:
-    """RapidOCR and the weights inside its package are there. No network is asked."""
-    try:
-        from importlib.resources import files
-
-        models = files("rapidocr") / "models"
-        found = [item.name for item in models.iterdir() if item.name.endswith(".onnx")]
-    except (ModuleNotFoundError, FileNotFoundError):
-        found = []
-    if not found:
-        yield Problem(input="expert ocr", cause="the weights of rapidocr are missing", remedy="pip install rapidocr")
 
 
 def check_corpus(uri: str) -> Iterable[Problem]:

@@ -173,9 +173,9 @@ def _decoding() -> Finding:
 
 
 def _ocr() -> Finding:
-    from tasks.preflight import check_ocr_weights
+    from experts.roster import expert_class
 
-    problems = list(check_ocr_weights())
+    problems = list(expert_class("ocr").lacks())
     if problems:
         return Finding("OCR weights", "missing", problems[0].cause, problems[0].remedy)
     from importlib.metadata import version

@@ -136,9 +136,10 @@ class _Filler:
             return here
         record = here.record
         moment = record.t1 if roles & {Role.START, Role.END, Role.MOMENT, Role.INSTANT} == {Role.END} else record.t0
-        named = {"kind": "", "content": ""} if record is self.recording else {}
-        record = replace(record, t0=moment, t1=moment, **named)
-        return replace(here, paired=False, record=record, stretch=(moment, moment))
+        if record is self.recording:  # what it says somewhere need not be there at this moment
+            record = replace(record, kind="", content="")
+        inside = replace(record, t0=moment, t1=moment)
+        return replace(here, paired=False, record=inside, stretch=(moment, moment))
 
     def _roles(self, node: Any, depth: int = 0) -> set[Role | None]:
         """What a field may stand for, in any of its branches."""
