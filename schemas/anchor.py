@@ -101,6 +101,27 @@ class AnchorKind(StrEnum):
     EDIT_REGION = "edit.region"
     """What differs between two images, t0 (before) to t1 (after). box: where; value: share of pixels."""
 
+    VOICE = "audio.voice"
+    """Someone speaks, t0 to t1."""
+    SPEECH = "text.speech"
+    """What is said, t0 to t1, as speech recognition hears it. content: its words."""
+
+    OBJECT = "object.track"
+    """An object in view, t0 (first seen) to t1 (last seen). content: what was looked for and found; value: number of
+    the track in the segment, from 0; box: where it is first seen; point, end_point: its centre first and last."""
+    OBJECT_APPEAR = "object.appear"
+    """An object comes into view at t0, not at a cut. content: what; box: where."""
+    OBJECT_MOVE = "object.move"
+    """An object moves in view, t0 to t1. content: what; value: distance between its ends in frame widths;
+    point, end_point: its centre before and after; box: where it is at the end."""
+    OBJECT_DISAPPEAR = "object.disappear"
+    """An object goes out of view at t0, not at a cut. content: what; box: where it was last."""
+    OBJECT_CONTACT = "object.contact"
+    """A hand or another object touches an object, t0 to t1. content: what is touched; box: where."""
+    HAND = "hand.track"
+    """A hand in view, t0 to t1. content: `left` or `right`; box: where it is first seen; point, end_point: its centre
+    first and last."""
+
 
 AnchorId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
