@@ -1,8 +1,8 @@
 """The recipe: the YAML file that says what a corpus build does. One frozen, typed object.
 
 What identifies a result (`sampling`, `experts`, `synthesis`, `reward`) is kept apart from where it runs
-(`placement`), from what it is applied to (`sources`, `corpus`) and from which rows the corpus takes (`deduplicate`,
-`split`), so that a moved corpus or a bigger machine redoes nothing.
+(`placement`), from what it may use (`budget`), from what it is applied to (`sources`, `corpus`) and from which rows
+the corpus takes (`deduplicate`, `split`), so that a moved corpus or a bigger machine redoes nothing.
 """
 
 from __future__ import annotations
@@ -59,10 +59,49 @@ class ExpertSpec(Contract):
     parameters: dict[str, Scalar] = Field(default_factory=dict)
 
 
+class ModelSpec(Contract):
+    """A model that writes outputs, how it is asked, and how much it is shown."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """A hub id, a folder, or the name under which a server knows it."""
+    adapter: str | None = None
+    """A LoRA adapter: a folder or hub id; with a server, the name under which it serves the adapter."""
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    seed: int = 0
+    max_tokens: Annotated[int, Field(ge=16)] = 2048
+    """Of an answer. One that is cut off is asked for once more with twice as many."""
+    context: Annotated[int, Field(ge=256)] = 32768
+    """Tokens of prompt and answer together."""
+    frames: Annotated[int, Field(ge=0)] = 16
+    """At most so many full-size frames are shown."""
+    image_side: Annotated[int, Field(ge=28)] = 768
+    """Their longer side in pixels."""
+    thumbnails: Annotated[int, Field(ge=0)] = 48
+    """At most so many small pictures stand on the contact sheets from which the model chooses what to look at. 0: it
+    is not asked to choose."""
+    anchor_tokens: Annotated[int, Field(ge=64)] = 6000
+    """Bound on the facts told."""
+
+
+class Budget(Contract):
+    """What models may use. A run that meets it ends cleanly, and the next one goes on. Not part of any identity."""
+
+    stream_tokens: Annotated[int, Field(ge=1)] | None = None
+    stream_images: Annotated[int, Field(ge=1)] | None = None
+    run_tokens: Annotated[int, Field(ge=1)] | None = None
+    run_images: Annotated[int, Field(ge=1)] | None = None
+    day_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Of all runs into the corpus since midnight, UTC."""
+    day_images: Annotated[int, Field(ge=1)] | None = None
+
+
 class Synthesis(Contract):
     """How outputs are made."""
 
     backend: Name = "rules"
+    model: ModelSpec | None = None
+    """Needed by every backend but `rules`."""
     max_repairs: Annotated[int, Field(ge=0, le=2)] = 2
     evidence_frames: Annotated[int, Field(ge=1)] = 16
     """At most so many frames of evidence in a triplet."""
@@ -93,12 +132,42 @@ class RewardSpec(Contract):
     """Share of claims that must be supported. Below 1 a corpus may hold claims that nothing proves."""
 
 
+class Serving(Contract):
+    """How a model is reached or run. Not part of any identity."""
+
+    base_url: str | None = None
+    """Of an OpenAI-compatible server, such as `http://localhost:8000/v1`."""
+    key: str | None = None
+    """Where the server's key is: the name of an environment variable, or `prefect:BLOCK` for a secret block. Never the
+    key itself. None: OPENAI_API_KEY when it is set."""
+    concurrency: Annotated[int, Field(ge=1)] = 16
+    """Requests under way at once in each worker. A server that answers 429 is asked less, then slowly more again."""
+    requests_per_minute: Annotated[float, Field(gt=0.0)] | None = None
+    """Of each worker."""
+    tokens_per_minute: Annotated[float, Field(gt=0.0)] | None = None
+    timeout: Annotated[float, Field(gt=0.0)] = 120.0
+    """Seconds for one answer."""
+    patience: Annotated[float, Field(ge=0.0)] = 300.0
+    """Seconds over which a request is tried again before its unit fails."""
+    gpus: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of each synthesis worker; a fraction shares a GPU between workers."""
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    """GPUs over which one engine is split."""
+    gpu_memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """Share of a GPU's memory that the engine takes."""
+    dtype: str = "auto"
+
+
 class Placement(Contract):
     """Where and how wide it runs. Not part of any identity."""
 
-    extract_workers: Annotated[int, Field(ge=1)] | None = None
-    """None: one for each CPU of the cluster."""
-    synthesis_workers: Annotated[int, Field(ge=1)] = 1
+    extract_workers: Annotated[int, Field(ge=1)] | tuple[int, int] | None = None
+    """A number, or the least and the most of a pool that grows with its work. None: one for each CPU of the cluster."""
+    extract_gpus: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of each extracting worker; a fraction shares a GPU between workers."""
+    synthesis_workers: Annotated[int, Field(ge=1)] | tuple[int, int] = 1
+    """Engines, for a backend that runs a model in the worker."""
+    serving: Serving = Serving()
     rows_per_shard: Annotated[int, Field(ge=1)] = 64
     ray_address: str | None = None
     catalog: str | None = None
@@ -140,6 +209,7 @@ class Recipe(Contract):
     reward: RewardSpec = RewardSpec()
     deduplicate: Deduplication = Deduplication()
     split: Splitting = Splitting()
+    budget: Budget = Budget()
     placement: Placement = Placement()
 
     @field_validator("output_schema", mode="before")
@@ -152,6 +222,8 @@ class Recipe(Contract):
         for source in self.sources:
             if not (source.intents or self.intents):
                 raise ValueError(f"no intent for {source.uri!r}: give one to the source or to the recipe")
+        if self.synthesis.backend == "rules" and self.synthesis.model is not None:
+            raise ValueError("the backend 'rules' takes no model: name another backend, or leave synthesis.model out")
         return self
 
     @property

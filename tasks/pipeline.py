@@ -24,9 +24,13 @@ every actor can be placed and the chain cannot stall, on two cores as on two hun
 def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int) -> Dataset:
     """The pipeline over all pending segments of a run. Nothing runs before it is iterated."""
     place = recipe.placement
-    extractors = min(place.extract_workers or cpus, max(1, len(work)))
-    side = _SIDE_CPU * (2 + place.synthesis_workers)
+    least, most = bounds(place.extract_workers or cpus)
+    extractors = min(most, max(1, len(work)))
+    writers = bounds(place.synthesis_workers)
+    side = _SIDE_CPU * (2 + writers[1])
     extract_cpus = max(0.05, (cpus - side) / extractors * 0.95)
+    # A model is asked about many groups at once; rules are one computation after the other.
+    at_a_time = 1 if recipe.synthesis.model is None else place.serving.concurrency
     # Few segments in a batch while there are few: all workers get some, and a killed worker repeats little.
     at_once = max(1, min(8, len(work) // (4 * extractors)))
     return (
@@ -36,8 +40,11 @@ def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int) -> Datas
             fn_constructor_args=(recipe.corpus, run, experts_of(recipe, work), recipe.sampling),
             batch_format="pyarrow",
             batch_size=at_once,
-            compute=ActorPoolStrategy(size=extractors, max_tasks_in_flight_per_actor=2),
+            compute=ActorPoolStrategy(
+                min_size=min(least, extractors), max_size=extractors, max_tasks_in_flight_per_actor=2
+            ),
             num_cpus=extract_cpus,
+            num_gpus=place.extract_gpus or None,
         )
         .map_batches(
             GatherGroups,
@@ -51,8 +58,14 @@ def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int) -> Datas
             fn_constructor_args=(recipe, run),
             batch_format="pyarrow",
             batch_size=1,
-            compute=ActorPoolStrategy(size=place.synthesis_workers),
+            compute=ActorPoolStrategy(
+                min_size=writers[0],
+                max_size=writers[1],
+                max_tasks_in_flight_per_actor=2 * at_a_time,
+                max_concurrent_calls_per_actor=at_a_time,
+            ),
             num_cpus=_SIDE_CPU,
+            num_gpus=place.serving.gpus or None,
         )
         .map_batches(
             WriteTriplets,
@@ -63,6 +76,11 @@ def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int) -> Datas
             num_cpus=_SIDE_CPU,
         )
     )
+
+
+def bounds(workers: int | tuple[int, int]) -> tuple[int, int]:
+    """The least and the most workers of a pool."""
+    return workers if isinstance(workers, tuple) else (workers, workers)
 
 
 def experts_of(recipe: Recipe, work: Sequence[Work]) -> tuple[ExpertSpec, ...]:
