@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +18,8 @@ from schemas.score import Claim, Support
 from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import TaskSpec
 from synthesis.verification.grounding import grounded_claims, schema_of, times_of
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Evidence:
     streams: tuple[Stream, ...]
     anchors: tuple[FactualAnchor, ...]
     spec: TaskSpec
+    _made: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def by_stream(self) -> Mapping[str, tuple[FactualAnchor, ...]]:
@@ -43,6 +46,13 @@ class Evidence:
         """Anchors of the given kinds, of one stream or of all."""
         pool: Sequence[FactualAnchor] = self.anchors if stream is None else self.by_stream[stream]
         return [anchor for anchor in pool if anchor.kind in kinds]
+
+    def once(self, make: Callable[[Evidence, str], Made], stream: str) -> Made:
+        """What a function makes of one stream of this evidence, made once however often it is asked for."""
+        if (make, stream) not in self._made:
+            self._made[make, stream] = make(self, stream)
+        made: Made = self._made[make, stream]
+        return made
 
     def stream_named(self, name: str) -> Stream | None:
         """The stream that outputs call `name`; names are unique within a group."""
@@ -146,7 +156,10 @@ class GroundedAgent(Agent):
         return grounded_claims(output, schema_of(self.schema), streams)
 
     def repair(self, output: BaseModel, unsupported: Sequence[Support], evidence: Evidence) -> BaseModel | None:
-        """Items of the lists in `parts` that hold an unsupported claim go; a claim outside of them cannot be mended."""
+        """Items of the lists in `parts` that hold an unsupported claim go; a claim outside of them cannot be mended,
+        nor one inside where the items stand only together (not `divisible`)."""
+        if not self.divisible:
+            return None
         kept = output.model_dump()
         wrong: dict[str, set[int]] = {}
         for support in unsupported:

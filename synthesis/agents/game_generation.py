@@ -16,6 +16,7 @@ from schemas.stream import Domain, Stream, TrackKind
 from sources.picture_parts import usable
 from synthesis.agents.proofs import during, edge, proved, refused, stream_of
 from synthesis.base import Evidence, GroundedAgent, Recognition
+from synthesis.selection import thinned
 from synthesis.verification.check import EPSILON
 
 MOST_FRAMES = 64
@@ -95,7 +96,9 @@ class GameGenerationAgent(GroundedAgent):
                 "Give a session of several pictures, or a video with more than one shot (expert shots).",
             )
         cues = evidence.of(AnchorKind.SUBTITLE, stream=stream.sha256)
-        frames = tuple(TargetFrame(time=time, caption=_caption(time, cues, request)) for time in _spread(times))
+        frames = tuple(
+            TargetFrame(time=time, caption=_caption(time, cues, request)) for time in thinned(times, MOST_FRAMES)
+        )
         regions = evidence.of(AnchorKind.EDIT_REGION, stream=stream.sha256)
         output = GameGeneration(request=request, frames=frames, changes=tuple(_changes(regions, frames)))
         return proved(self, output, evidence)
@@ -145,12 +148,6 @@ def _caption(time: float, cues: Sequence[FactualAnchor], request: str) -> str | 
     """The line that stands while a frame is shown, where it is another than the request."""
     shown = [cue.content for cue in cues if cue.t0 <= time + _LATER < cue.t1 and cue.content.strip()]
     return shown[-1] if shown and shown[-1] != request else None
-
-
-def _spread(times: Sequence[float]) -> list[float]:
-    if len(times) <= MOST_FRAMES:
-        return list(times)
-    return [times[place * len(times) // MOST_FRAMES] for place in range(MOST_FRAMES)]
 
 
 def _changes(regions: Sequence[FactualAnchor], frames: Sequence[TargetFrame]) -> Iterator[FrameChange]:

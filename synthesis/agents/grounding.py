@@ -18,6 +18,7 @@ from schemas.stream import Domain, Stream, TrackKind
 from synthesis.agents.proofs import edge, labelled_box, proved, refused, stream_of
 from synthesis.agents.screen_lines import in_reading_order, partial, readable, sensible
 from synthesis.base import Evidence, GroundedAgent, Recognition
+from synthesis.selection import thinned
 from synthesis.verification.check import EPSILON, normalise, stands_in
 from synthesis.verification.mentions import quoted
 
@@ -106,7 +107,7 @@ class GroundingAgent(GroundedAgent):
                 "Give a recording of a screen, with the experts screen and ocr, or one with its input log.",
             )
         chosen = sorted(pairs, key=lambda pair: (pair.time, pair.box.y0, pair.box.x0, pair.text))
-        kept = [chosen[place * len(chosen) // MOST] for place in range(MOST)] if len(chosen) > MOST else chosen
+        kept = thinned(chosen, MOST)
         return proved(self, Grounding(pairs=tuple(kept)), evidence)
 
     def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:

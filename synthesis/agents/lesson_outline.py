@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from schemas.constraints import Constraints
 from schemas.errors import UnsuitedError
 from schemas.outputs.lesson_outline import Boundary, LessonOutline, Section
 from schemas.outputs.span import Line
-from schemas.score import Claim
+from schemas.score import Claim, Support
 from schemas.stream import Domain, Stream, TrackKind
 from synthesis.agents.boards import board_lines, turned_pages
 from synthesis.agents.passages import evenly, spoken
@@ -34,6 +35,7 @@ LOOK = 1.0
 """Seconds after a line begins at which its frame is taken."""
 
 _WORDS = (AnchorKind.SUBTITLE, AnchorKind.SCREEN_TEXT)
+_POINT = re.compile(r"/sections/(\d+)/points/(\d+)")
 
 
 class LessonOutlineAgent(GroundedAgent):
@@ -109,6 +111,23 @@ class LessonOutlineAgent(GroundedAgent):
         hold their lines in order."""
         duration = streams[0].duration if len(streams) == 1 else None
         return super().claims(output, streams) + list(_proofs(output["sections"], stream_of(streams), duration))
+
+    def repair(self, output: BaseModel, unsupported: Sequence[Support], evidence: Evidence) -> LessonOutline | None:
+        """Single points go. A section cannot: the others would no longer cover the lesson."""
+        assert isinstance(output, LessonOutline)
+        wrong: set[tuple[int, int]] = set()
+        for support in unsupported:
+            place = _POINT.match(support.path)
+            if place is None:
+                return None
+            wrong.add((int(place[1]), int(place[2])))
+        sections = tuple(
+            section.model_copy(
+                update={"points": tuple(point for two, point in enumerate(section.points) if (one, two) not in wrong)}
+            )
+            for one, section in enumerate(output.sections)
+        )
+        return output.model_copy(update={"sections": sections})
 
     def evidence_times(self, output: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
         lines = [section["heading"] for section in output["sections"]]

@@ -37,6 +37,7 @@ from synthesis.agents.proofs import (
 )
 from synthesis.agents.screen_lines import in_reading_order, readable
 from synthesis.base import Evidence, GroundedAgent, Recognition
+from synthesis.selection import thinned
 from synthesis.verification.check import EPSILON
 
 MOST = 64
@@ -111,7 +112,7 @@ class WorldModelAgent(GroundedAgent):
             )
         given = evidence.of(AnchorKind.GIVEN_TEXT, stream=stream.sha256)
         task = next((text.content for text in given if text.content.strip()), None)
-        return proved(self, WorldModel(task=task, transitions=_spread(found)), evidence)
+        return proved(self, WorldModel(task=task, transitions=tuple(thinned(found, MOST))), evidence)
 
     def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:
         stream = stream_of(streams)
@@ -123,13 +124,6 @@ class WorldModelAgent(GroundedAgent):
             on_screen = ActionType(transition["action"]["type"]) in _ACTS
             found += (_input_claims if on_screen else _hand_claims)(transition, path, stream)
         return found
-
-
-def _spread(found: Sequence[Transition]) -> tuple[Transition, ...]:
-    """At most so many transitions, evenly over the recording."""
-    if len(found) <= MOST:
-        return tuple(found)
-    return tuple(found[place * len(found) // MOST] for place in range(MOST))
 
 
 # --- hands ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from facts import FILM, LINES, anchor, evidence, spec, stream
 from handled import changed_that_pass, compose, line, measured, scored
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.constraints import Constraints, Count, Window
 from schemas.errors import UnsuitedError
+from schemas.score import ClaimKind, Support
 from schemas.stream import Domain
 from synthesis.agents.roster import agent_for
-from synthesis.base import Evidence
+from synthesis.base import Evidence, GroundedAgent
 from synthesis.verification.verify import passes
 
 TASK = "lesson_outline"
@@ -101,6 +104,36 @@ def test_its_frames_are_those_of_headings_then_of_points() -> None:
     output = agent_for(TASK).compose(evidence(TASK, LESSON, CLASS)).model_dump(mode="json")
     times = [time for _, time in agent_for(TASK).evidence_times(output, (CLASS,))]
     assert times[:4] == [2.0, 6.0, 9.0, 16.0]
+
+
+def test_a_point_without_support_goes_and_the_lesson_stays_covered() -> None:
+    output = compose(TASK, LESSON, CLASS)
+    output["sections"][3]["points"][0]["text"] = "Divide both sides by seven."
+    mended = _mended(output)
+    assert mended is not None
+    assert [len(section["points"]) for section in mended["sections"]] == [1, 0, 0, 1]
+    assert passes(scored(TASK, mended, LESSON, CLASS))
+
+
+def test_a_section_without_support_is_not_taken_out_of_the_others() -> None:
+    output = compose(TASK, LESSON, CLASS)
+    output["sections"][1]["heading"]["text"] = "Add 5 to both sides"
+    assert not passes(scored(TASK, output, LESSON, CLASS))
+    assert _mended(output) is None
+
+
+def test_items_that_stand_only_together_are_never_taken_out_one_by_one() -> None:
+    agent = agent_for(TASK)
+    output = agent.output.model_validate(compose(TASK, LESSON, CLASS))
+    support = Support(path="/sections/1", kind=ClaimKind.TIME, supported=False)
+    assert GroundedAgent.repair(agent, output, [support], evidence(TASK, LESSON, CLASS)) is None  # type: ignore[arg-type]
+
+
+def _mended(output: Any) -> Any:
+    agent = agent_for(TASK)
+    wrong = scored(TASK, output, LESSON, CLASS).unsupported
+    mended = agent.repair(agent.output.model_validate(output), wrong, evidence(TASK, LESSON, CLASS))
+    return None if mended is None else mended.model_dump(mode="json")
 
 
 KINDS = ("text.subtitle", "text.screen", "screen.change", "video.shot", "text.given")

@@ -16,10 +16,12 @@ from schemas.errors import UnsuitedError, UsageError
 from schemas.geometry import Box
 from schemas.outputs.grounded import KEYWORD
 from schemas.task_spec import Intent
+from synthesis.agents.own_schema import records
 from synthesis.agents.own_schema.agent import own_spec
 from synthesis.agents.own_schema.marks import marked, unprovable
 from synthesis.agents.own_schema.soundness import sound
 from synthesis.agents.roster import agent_of
+from synthesis.agents.temporal_questions import questions
 from synthesis.backends.rules import RulesBackend
 from synthesis.base import Evidence
 from synthesis.evidence import within
@@ -341,6 +343,20 @@ def test_a_line_across_a_cut_belongs_to_the_shot_in_which_it_begins() -> None:
     )
     shots = made(schema, [*FILM, across])["shots"]
     assert [line["text"] for line in shots[2]["lines"]] == ["Whisk them with a fork.", "This is said across the cut."]
+
+
+def test_questions_are_asked_once_however_many_lists_fall_back_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(evidence: Evidence, stream: str) -> Any:
+        asked.append(stream)
+        return questions(evidence, stream)
+
+    monkeypatch.setattr(records, "questions", counted)
+    item = thing("question answer", question=TEXT, answer=TEXT)
+    output = made(thing("quiz exercises", quiz=listing(item), exercises=listing(item)), FILM)
+    assert output["quiz"] == output["exercises"] != []
+    assert len(asked) == 1
 
 
 def test_references_lead_anywhere_in_the_schema() -> None:

@@ -84,7 +84,7 @@ def _questions(evidence: Evidence, around: Record) -> list[Record]:
                 ("difficulty", question.difficulty),
             ),
         )
-        for question in questions(evidence, stream)
+        for question in evidence.once(questions, stream)
         if all(around.t0 <= event.t0 and event.t1 <= around.t1 for event in question.events)
     ]
     return numbered(records)
