@@ -17,6 +17,9 @@ from schemas.geometry import Box
 from schemas.stream import Domain, Stream, StreamPart
 from sources.frame import Frame
 
+Samples = NDArray[np.float32]
+"""(n,) sound in one channel, in [-1, 1]."""
+
 
 @dataclass(frozen=True)
 class Cue:
@@ -119,6 +122,15 @@ class Recording(ABC):
         """For each time, in ascending order, the frame on screen then: the last one that began at or before it."""
         return iter(())
 
+    def audio(self, t0: float, t1: float, rate: int) -> Iterator[Samples]:
+        """The first audio track from t0 to t1 at `rate` samples per second, in blocks: sample n is heard at
+        t0 + n / rate on the clock of the pictures. Silent where the track has nothing yet; ends where it ends.
+
+        Raises:
+            schemas.errors.InputError: the track is damaged; samples before that have been yielded.
+        """
+        return iter(())
+
     def cues(self) -> Sequence[Cue]:
         return ()
 
@@ -152,6 +164,8 @@ class Candidate:
     parts: tuple[tuple[str, str], ...]
     selector: str = ""
     """What picks this stream out of files that hold many (an episode or drawing number)."""
+    camera: str = ""
+    """Which camera of an episode this stream shows alone; empty for the episode itself (sources/cameras.py)."""
 
 
 class Source(Protocol):

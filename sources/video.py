@@ -11,11 +11,12 @@ from fsspec import AbstractFileSystem
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources import subtitles
-from sources.base import Candidate, Cue, Recording
+from sources.base import Candidate, Cue, Recording, Samples
 from sources.decoding import VideoDecoder
 from sources.frame import Frame
 from sources.identity import described
 from sources.places import Entry, basename, entries, is_local, locate, open_binary, parent, split_suffix, to_uri
+from sources.sound import samples
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".ts")
 
@@ -36,6 +37,10 @@ class VideoRecording(Recording):
 
     def frames_at(self, times: Sequence[float]) -> Iterator[Frame]:
         return self.decoder.frames_at(times)
+
+    def audio(self, t0: float, t1: float, rate: int) -> Iterator[Samples]:
+        # In a container of its own: reading on in the decoder's would move it under a running iteration.
+        return samples(self._uri, t0, t1, rate)
 
     def cues(self) -> Sequence[Cue]:
         """The cues of the first subtitle track that has any: a second one says the same in another language."""
