@@ -14,6 +14,7 @@ from schemas.errors import Problem
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart
 from sources.base import Candidate, Recording, Source
+from sources.cameras import MARK, chosen
 from sources.identity import fingerprint, hash_parts, stream_sha256
 from sources.places import basename, entries, is_local, locate, parent, split_suffix, to_uri
 from sources.roster import SOURCES, reader
@@ -33,7 +34,8 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
 
     A URI may end in `#selector` to pick streams out of files that hold many: `omniglot.npz#train`,
     `omniglot.npz#train/0:50`, `lerobot_set#29`. The rule: what exists as it is written is a path; only else the part
-    after its last `#` is a selector.
+    after its last `#` is a selector. Behind an `@` it names the cameras of episodes that are wanted, each as a stream
+    of its own: `lerobot_set#29@wrist`, `lerobot_set#@*` (see sources/cameras.py).
 
     Raises:
         schemas.errors.UsageError: the format named in the source has no reader.
@@ -46,15 +48,14 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
     taken: set[str] = set()
     found = False
     for root, item in _below(fs, path, readers, ()):
-        if selector and not (isinstance(item, Candidate) and _selected(item.selector, selector)):
-            continue
-        found = True
-        if isinstance(item, Problem):
-            yield item
-        else:
-            prefix = "" if root == path else root[len(path) : -len(basename(root))].strip("/")
-            name = f"{prefix}/{item.name}" if prefix else item.name
-            yield replace(item, name=_unique(name, item, taken))
+        for one in _picked(item, selector) if selector else (item,):
+            found = True
+            if isinstance(one, Problem):
+                yield one
+            else:
+                prefix = "" if root == path else root[len(path) : -len(basename(root))].strip("/")
+                name = f"{prefix}/{one.name}" if prefix else one.name
+                yield replace(one, name=_unique(name, one, taken))
     if not found:
         yield Problem(
             input=source.uri,
@@ -159,6 +160,18 @@ def _nothing(fs: AbstractFileSystem, path: str, selector: str) -> str:
     if fs.isdir(path) and not entries(fs, path):
         return "the folder is empty"
     return "nothing here is a stream of a known format"
+
+
+def _picked(item: Candidate | Problem, selector: str) -> Iterator[Candidate | Problem]:
+    """The streams of an item that a selector picks: the item itself, or the cameras it names."""
+    if isinstance(item, Problem):
+        return
+    if _selected(item.selector, selector):
+        yield item
+        return
+    episodes, mark, cameras = selector.rpartition(MARK)
+    if mark and (not episodes or _selected(item.selector, episodes)):
+        yield from chosen(reader(item.format), item, cameras)
 
 
 def _selected(own: str, wanted: str) -> bool:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
+from sources.cameras import CameraRecording, beside, camera_of, episode_uri, whole
 from sources.decoding import VideoDecoder
 from sources.encoded import Film, FilmRecording, describe_films, most_pixels
 from sources.identity import described
 from sources.jsonfiles import read_json
-from sources.lerobot_layout import FORMAT, INFO, Episode, cameras, find_episodes
+from sources.lerobot_layout import CAMERA, EPISODES, FORMAT, INFO, Episode, cameras, find_episodes
 from sources.lerobot_window import VideoWindow
 from sources.robots import joint_groups
 from sources.video import VideoRecording, describe
@@ -71,8 +72,17 @@ class LeRobotSource:
     def find(self, fs: AbstractFileSystem, root: str) -> Iterator[Candidate | Problem]:
         return find_episodes(fs, root)
 
+    def cameras(self, candidate: Candidate) -> Sequence[tuple[str, Candidate]]:
+        episode = Episode(dict(candidate.parts), int(candidate.selector))
+        films = [film for camera in cameras(episode.info, "image") if (film := _film(episode, camera)).pictures]
+        names = [*episode.videos, *(film.camera for film in films)]
+        return [(names[0], candidate), *((name, _beside(candidate, name)) for name in names[1:])] if names else []
+
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
-        episode = Episode({part.role: part.uri for part in parts}, int(candidate.selector))
+        episode = Episode({part.role: part.uri for part in parts}, int(whole(candidate)[1]))
+        if candidate.camera:
+            track, end, said = _one(episode, candidate.camera, max_pixels)
+            return described(candidate, parts, domain, [track], end, dict.fromkeys(said))
         tracks, ends, notes = _videos(episode, max_pixels)
         signals = _signals(episode)
         if signals is not None and len(signals.times):
@@ -90,8 +100,29 @@ class LeRobotSource:
         return described(candidate, parts, domain, tracks, max(ends, default=0.0), dict.fromkeys(notes))
 
     def open(self, stream: Stream) -> Recording:
-        number = int(stream.uri.rpartition("#")[2])
-        return LeRobotRecording(Episode({part.role: part.uri for part in stream.parts}, number), stream.tracks)
+        number = int(episode_uri(stream).rpartition("#")[2])
+        recording = LeRobotRecording(Episode({part.role: part.uri for part in stream.parts}, number), stream.tracks)
+        return CameraRecording(recording) if camera_of(stream) else recording
+
+
+def _beside(candidate: Candidate, camera: str) -> Candidate:
+    """A further camera, of the files that show it: its video, or the table that holds its pictures."""
+    own = f"{CAMERA}{camera}"
+    needed = (own, "info", EPISODES) if own in dict(candidate.parts) else ("data", "info", EPISODES)
+    return beside(candidate, camera, [part for part in candidate.parts if part[0] in needed])
+
+
+def _one(episode: Episode, camera: str, max_pixels: int) -> tuple[Track, float, list[str]]:
+    """The track of one camera alone, the seconds of it that can be read, and notes."""
+    if camera in episode.videos:
+        return _describe(episode, camera, episode.videos[camera], max_pixels)
+    film, rate = _film(episode, camera), _rate(episode) or 1.0
+    if not film.pictures:
+        raise InputError(episode.uri, f"it has no pictures of {camera} any more", "Discover the data set again")
+    tracks, notes, errors = describe_films([film], rate, max_pixels)
+    if errors:
+        raise errors[0]
+    return tracks[0], film.times[-1] + 1 / rate, notes
 
 
 def _videos(episode: Episode, max_pixels: int) -> tuple[list[Track], list[float], list[str]]:

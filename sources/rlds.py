@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
+from sources.cameras import CameraRecording, beside, camera_of, episode_uri, whole
 from sources.encoded import Film, FilmRecording, describe_films, most_pixels
 from sources.identity import described
 from sources.jsonfiles import read_json
@@ -121,12 +122,19 @@ class RldsSource:
                 input=records, cause=f"{INFO} promises {promised} episodes, it has {len(index)}", remedy=_COPY
             )
 
+    def cameras(self, candidate: Candidate) -> Sequence[tuple[str, Candidate]]:
+        names = Episode(candidate.uri, dict(candidate.parts)).cameras()
+        return [(name, beside(candidate, name) if place else candidate) for place, name in enumerate(names)]
+
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
-        episode = Episode(candidate.uri, {part.role: part.uri for part in parts})
-        films = (episode.film(camera) for camera in episode.cameras())
-        tracks, said, errors = describe_films(films, 1 / STEP_SECONDS, max_pixels)
+        episode = Episode(whole(candidate)[0], {part.role: part.uri for part in parts})
+        shown = [candidate.camera] if candidate.camera else episode.cameras()
+        tracks, said, errors = describe_films(map(episode.film, shown), 1 / STEP_SECONDS, max_pixels)
         if errors and not tracks:
             raise errors[0]
+        nominal = f"nominal time: {STEP_SECONDS:g} s for each step"
+        if candidate.camera:
+            return described(candidate, parts, domain, tracks, episode.steps * STEP_SECONDS, (nominal, *said))
         episode.notes += said
         signals = episode.signals()
         if signals is not None:
@@ -146,13 +154,14 @@ class RldsSource:
             domain,
             tracks,
             episode.steps * STEP_SECONDS,
-            (f"nominal time: {STEP_SECONDS:g} s for each step", *dict.fromkeys(episode.notes)),
+            (nominal, *dict.fromkeys(episode.notes)),
         )
 
     def open(self, stream: Stream) -> Recording:
-        episode = Episode(stream.uri, {part.role: part.uri for part in stream.parts})
+        episode = Episode(episode_uri(stream), {part.role: part.uri for part in stream.parts})
         camera = next((track.name for track in stream.tracks if track.kind == TrackKind.VIDEO), "")
-        return RldsRecording(episode, camera, most_pixels(stream.tracks, camera))
+        recording = RldsRecording(episode, camera, most_pixels(stream.tracks, camera))
+        return CameraRecording(recording) if camera_of(stream) else recording
 
 
 class RldsRecording(FilmRecording):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from schemas.errors import InputError, Problem
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from sources.base import Candidate, Recording, Signals
+from sources.cameras import CameraRecording, beside, camera_of, episode_uri, whole
 from sources.frame import Pixels
 from sources.identity import described
 from sources.pictures import StillRecording
@@ -46,6 +47,7 @@ _JSON_NAMES = ("ep_meta", "problem_info", "env_args")
 _HAND = re.compile(r"gripper_qpos$|gripper_pos$|gripper_position$")
 _ARM = (re.compile(r"joint_pos$|joint_positions?$|(?<!gripper_)qpos$"), re.compile(r"eef_pos$|ee_pos$|ee_pose$"))
 _COPY = "Copy it again"
+_NOMINAL = "nominal time"
 
 
 class RobomimicSource:
@@ -78,9 +80,18 @@ class RobomimicSource:
         for name in names:
             yield Candidate(f"{stem}/{name}", self.name, f"{uri}#{name}", (("demos", uri),), name)
 
+    def cameras(self, candidate: Candidate) -> Sequence[tuple[str, Candidate]]:
+        with _opened(candidate.parts[0][1]) as file:
+            names = Demo(candidate.uri, file, candidate.selector).cameras
+        return [(name, beside(candidate, name) if place else candidate) for place, name in enumerate(names)]
+
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
         with _opened(parts[0].uri) as file:
-            demo = Demo(candidate.uri, file, candidate.selector)
+            demo = Demo(candidate.uri, file, whole(candidate)[1])
+            if candidate.camera:
+                track = _picture_track(demo, candidate.camera, max_pixels)
+                nominal = [note for note in demo.notes if note.startswith(_NOMINAL)]
+                return described(candidate, parts, domain, [track], demo.steps / demo.rate, nominal)
             tracks = [_picture_track(demo, camera, max_pixels) for camera in demo.cameras]
             signals = demo.signals()
             if signals is not None:
@@ -96,7 +107,8 @@ class RobomimicSource:
 
     def open(self, stream: Stream) -> Recording:
         shown = next((track for track in stream.tracks if track.kind == TrackKind.VIDEO), None)
-        return RobomimicRecording(stream.uri, stream.parts[0].uri, shown)
+        recording = RobomimicRecording(episode_uri(stream), stream.parts[0].uri, shown)
+        return CameraRecording(recording) if camera_of(stream) else recording
 
 
 class RobomimicRecording(StillRecording):
@@ -221,7 +233,7 @@ class Demo:
         rate = settings.get("control_freq") if isinstance(settings, dict) else None
         if isinstance(rate, int | float) and 0 < rate <= 1000:
             return float(rate)
-        self.notes.append(f"nominal time: {STEPS_A_SECOND:g} steps a second, for env_args gives no control_freq")
+        self.notes.append(f"{_NOMINAL}: {STEPS_A_SECOND:g} steps a second, for env_args gives no control_freq")
         return STEPS_A_SECOND
 
 
