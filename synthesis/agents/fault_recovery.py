@@ -31,6 +31,8 @@ from schemas.outputs.fault_recovery import CorrectedStep, Fault, FaultRecovery, 
 from schemas.outputs.span import Span
 from schemas.score import Claim, ClaimKind, Support
 from schemas.stream import Domain, Stream, TrackKind
+from synthesis.agents.cameras import main_of, require_paired, seen_by_all
+from synthesis.agents.passages import ended_once
 from synthesis.base import Agent, Evidence, Recognition
 from synthesis.verification import mentions
 
@@ -131,8 +133,10 @@ class FaultRecoveryAgent(Agent):
     """Decides from motion and joint anchors alone. What lies in the picture is unknown to it, so it names nothing."""
 
     task_type: ClassVar[str] = "fault_recovery"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EMBODIED})
+    joins: ClassVar[bool] = True
+    """Cameras of one episode."""
     output: ClassVar[type[BaseModel]] = FaultRecovery
     parts: ClassVar[dict[str, str]] = {"observations": "observations"}
     divisible: ClassVar[bool] = False
@@ -162,7 +166,8 @@ class FaultRecoveryAgent(Agent):
     )
 
     def compose(self, evidence: Evidence) -> FaultRecovery:
-        stream = evidence.streams[0]
+        require_paired(evidence.streams)
+        stream = main_of(evidence.streams)
         facts = evidence.of(*FACTS, stream=stream.sha256)
         if not facts:
             raise UnsuitedError(
@@ -194,7 +199,7 @@ class FaultRecoveryAgent(Agent):
         )
 
     def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:
-        stream = streams[0].sha256 if len(streams) == 1 else None
+        stream = main_of(streams).sha256
         span, recall = output["span"], output["recall_time"]
         t0, t1 = span["t0"], span["t1"]
         carriers = CARRIERS.get(output["fault"], FACTS)
@@ -269,7 +274,7 @@ class FaultRecoveryAgent(Agent):
         """Frames at the moment to look again, at the edges and in the middle of the fault, then at what was seen."""
         t0, t1 = output["span"]["t0"], output["span"]["t1"]
         times = [output["recall_time"], t0, (t0 + t1) / 2, t1, *(seen["t0"] for seen in output["observations"])]
-        return [(streams[0].sha256, time) for time in dict.fromkeys(times)]
+        return seen_by_all(streams, times)
 
 
 # --- the three faults ----------------------------------------------------------------------------------------------
@@ -411,10 +416,10 @@ def _diagnosis(finding: _Finding, facts: Sequence[FactualAnchor], evidence: Evid
         if count >= 2:
             parts.append(words.format(count))
     text = "; ".join(parts) + "."
-    given = [fact.content for fact in evidence.of(AnchorKind.GIVEN_TEXT, stream=evidence.streams[0].sha256)]
+    given = [fact.content for fact in evidence.of(AnchorKind.GIVEN_TEXT, stream=main_of(evidence.streams).sha256)]
     if given and given[0].strip():
         text += f" The task was {mentions.quoted(given[0])}."
-    return text
+    return ended_once(text)
 
 
 def _until(t1: float) -> float:

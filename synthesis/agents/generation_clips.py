@@ -27,7 +27,7 @@ from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream, TrackKind
 from synthesis.agents.camera_words import CAMERA_WORDS, moves_in
 from synthesis.agents.choices import chosen
-from synthesis.agents.passages import LEAST_CONFIDENCE, evenly, shown, spoken, spread
+from synthesis.agents.passages import LEAST_CONFIDENCE, ended_once, evenly, shown, spoken, spread
 from synthesis.agents.proofs import edge, proved, refused, stream_of
 from synthesis.base import Evidence, GroundedAgent, Recognition
 from synthesis.verification.check import EPSILON, TOLERANCE, normalise, stands_in
@@ -60,7 +60,6 @@ _OPENINGS = (
 _SAYINGS = ("Someone says: {}.", "The words spoken are {}.", "A voice says {}.")
 _QUOTE = re.compile(r"\"[^\"]*\"|“[^”]*”")
 _DIRECTION = re.compile(r"(?:up|down|left|right)(?: (?:left|right))?")
-_ENDED_TWICE = re.compile(r"([.?!][\"”])\.")
 
 
 class GenerationClipsAgent(GroundedAgent):
@@ -280,7 +279,7 @@ def _prompt(clip: Clip) -> str:
         parts.append(chosen(_SAYINGS, seed).format(_listed([line.text for line in clip.said])))
     if clip.shown:
         parts.append(f"On screen stands {_listed([line.text for line in clip.shown])}.")
-    return _ENDED_TWICE.sub(r"\1", " ".join(parts))
+    return ended_once(" ".join(parts))
 
 
 def _listed(texts: Sequence[str]) -> str:

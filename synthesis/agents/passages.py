@@ -24,8 +24,14 @@ ALIKE = 0.85
 MAX_COMPARED = 200
 """A line is compared with so many before it: what was gone for longer may well come again."""
 _FORMULA = re.compile(r"[^\W_].*[=<>≤≥≈].*[^\W_]|[^\W_]{2,}.*=")
+_ENDED_TWICE = re.compile(r"([.?!][\"”])\.")
 SPOKEN = (AnchorKind.SUBTITLE,)
 SHOWN = (AnchorKind.SCREEN_TEXT,)
+
+
+def ended_once(text: str) -> str:
+    """A sentence that ends with a quoted sentence is ended by it: `He said "Stop."` and not `He said "Stop.".`"""
+    return _ENDED_TWICE.sub(r"\1", text)
 
 
 def spoken(evidence: Evidence, stream: str) -> list[FactualAnchor]:

@@ -28,9 +28,10 @@ from schemas.outputs.planning_decision import (
 from schemas.outputs.world_model import SCENE, ActionType, Condition, MeasuredAction, StateFact
 from schemas.score import Claim
 from schemas.stream import Domain, Stream, TrackKind
+from synthesis.agents.cameras import main_of, require_paired, seen_by_all
 from synthesis.agents.fault_recovery import SAME_WAY, FaultRecoveryAgent
 from synthesis.agents.handling import HANDLED, LEAST, Handling, Stretch, fact_claims, stretch_claims
-from synthesis.agents.proofs import edge, proved, refused, stream_of, whole
+from synthesis.agents.proofs import edge, proved, refused, whole
 from synthesis.base import Evidence, GroundedAgent, Recognition
 from synthesis.verification.check import EPSILON
 from synthesis.verification.mentions import claims_in, find
@@ -72,8 +73,10 @@ class PlanningDecisionAgent(GroundedAgent):
     """Situations end with the moment of the decision; plans begin with it."""
 
     task_type: ClassVar[str] = "planning_decision"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EMBODIED})
+    joins: ClassVar[bool] = True
+    """Cameras of one episode."""
     output: ClassVar[type[BaseModel]] = PlanningDecision
     parts: ClassVar[dict[str, str]] = {"decisions": "decisions", "plans": "decisions", "situations": "decisions"}
     recognition: ClassVar[Recognition] = Recognition(
@@ -123,7 +126,8 @@ class PlanningDecisionAgent(GroundedAgent):
     )
 
     def compose(self, evidence: Evidence) -> PlanningDecision:
-        stream = evidence.streams[0]
+        require_paired(evidence.streams)
+        stream = main_of(evidence.streams)
         anchors = evidence.by_stream[stream.sha256]
         handling, fault = Handling(anchors), _fault(evidence)
         decisions = list(_going_on(handling, None if fault is None else fault.span.t0))
@@ -140,11 +144,14 @@ class PlanningDecisionAgent(GroundedAgent):
         return proved(self, PlanningDecision(task=task, decisions=tuple(decisions[-MOST:])), evidence)
 
     def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:
-        stream = stream_of(streams)
-        found = super().claims(output, streams)
+        stream = main_of(streams).sha256
+        found = super().claims(output, [main_of(streams)])
         for place, decision in enumerate(output["decisions"]):
             found += _Claims(decision, f"/decisions/{place}", stream).all()
         return found
+
+    def evidence_times(self, output: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
+        return seen_by_all(streams, (time for _, time in super().evidence_times(output, [main_of(streams)])))
 
 
 # --- what is decided -----------------------------------------------------------------------------------------------

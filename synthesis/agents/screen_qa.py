@@ -18,7 +18,7 @@ from schemas.outputs.screen_qa import ScreenFact, ScreenQA, ScreenQuestion, Scre
 from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream, TrackKind
 from synthesis.agents.choices import alike, chosen
-from synthesis.agents.passages import evenly, spread
+from synthesis.agents.passages import ended_once, evenly, spread
 from synthesis.agents.proofs import during, labelled_box, proved, refused, stream_of
 from synthesis.agents.screen_lines import in_reading_order, readable, sensible
 from synthesis.base import Evidence, GroundedAgent, Recognition
@@ -83,7 +83,7 @@ class ScreenQAAgent(GroundedAgent):
     """Asks about lines read with certainty, named clicks, taps on a line, and typing."""
 
     task_type: ClassVar[str] = "screen_qa"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.GUI, Domain.EDUCATION})
     output: ClassVar[type[BaseModel]] = ScreenQA
     parts: ClassVar[dict[str, str]] = {"questions": "questions", "samples": "questions"}
@@ -312,8 +312,8 @@ def _question(
         difficulty=difficulty(type, len(anchors), answer),
         frame_time=frame,
         earlier_time=earlier,
-        question=question,
-        answer=answer,
+        question=ended_once(question),
+        answer=ended_once(answer),
         evidence=tuple(
             ScreenFact(
                 t0=anchor.t0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +17,7 @@ from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream, TrackKind
 from synthesis.agents.boards import board_lines
 from synthesis.agents.choices import alike, chosen
-from synthesis.agents.passages import spoken
+from synthesis.agents.passages import ended_once, spoken
 from synthesis.agents.proofs import edge, none_between, proved, refused, stream_of
 from synthesis.base import Evidence, GroundedAgent, Recognition
 from synthesis.verification.check import EPSILON, TOLERANCE, normalise, stands_in
@@ -58,7 +57,6 @@ _ANSWERS = {
     Medium.BOARD: ("The next line is {lines}.", "Next comes {lines}."),
     Medium.SPEECH: ("What comes next is {lines}.", "It goes on with {lines}."),
 }
-_ENDED_TWICE = re.compile(r"([.?!][\"”])\.")
 _SAID = " It is explained with the words {said}."
 
 
@@ -286,7 +284,7 @@ def _recent(known: Sequence[FactualAnchor], time: float, medium: Medium) -> tupl
 def _question(place: _Bottleneck, riddle: FactualAnchor | None) -> str:
     known = [quoted(line.content) for line in place.known]
     template = chosen(_QUESTIONS[place.medium], *known)
-    question = _ENDED_TWICE.sub(r"\1", template.format(known=_listed(known), last=known[-1]))
+    question = ended_once(template.format(known=_listed(known), last=known[-1]))
     return question if riddle is None else question + _ASKED.format(asked=quoted(riddle.content))
 
 
@@ -298,7 +296,7 @@ def _answer(medium: Medium, help_: Help) -> str:
     told = chosen(_ANSWERS[medium], lines).format(lines=lines)
     if said:
         told += _SAID.format(said=_listed([quoted(line.text) for line in said]))
-    return _ENDED_TWICE.sub(r"\1", told)
+    return ended_once(told)
 
 
 def _listed(words: Sequence[str]) -> str:

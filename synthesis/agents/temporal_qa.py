@@ -28,7 +28,7 @@ class TemporalQAAgent(Agent):
     """Asks about whatever was measured: words said and shown, cuts, screens, input, motion, grippers."""
 
     task_type: ClassVar[str] = "temporal_qa"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = TemporalQA
     parts: ClassVar[dict[str, str]] = {"questions": "questions"}

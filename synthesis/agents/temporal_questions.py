@@ -10,7 +10,7 @@ from itertools import cycle, pairwise
 from schemas.anchor import AnchorKind, FactualAnchor
 from schemas.constraints import Difficulty
 from schemas.outputs.temporal_qa import Question, QuestionType, TimedEvent
-from synthesis.agents.passages import LEAST_CONFIDENCE, evenly, shown, spoken
+from synthesis.agents.passages import LEAST_CONFIDENCE, ended_once, evenly, shown, spoken
 from synthesis.agents.temporal_words import NOUNS, QUOTED, plural
 from synthesis.base import Evidence
 from synthesis.verification.check import TOLERANCE, normalise, stands_in
@@ -175,8 +175,8 @@ def _question(
     return Question(
         type=type,
         difficulty=difficulty(type, timed),
-        question=question,
-        answer=answer,
+        question=ended_once(question),
+        answer=ended_once(answer),
         events=timed,
         count=count,
     )

@@ -50,7 +50,7 @@ class VideoQAAgent(GroundedAgent):
     options are other facts of the same recording."""
 
     task_type: ClassVar[str] = "video_qa"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = VideoQA
     parts: ClassVar[dict[str, str]] = {"questions": "questions", "quizzes": "questions", "samples": "questions"}

@@ -15,7 +15,7 @@ from schemas.outputs.video_qa import Fact, Option, Relation, VideoQuestion
 from schemas.stream import Domain
 from synthesis.agents.camera_words import CAMERA_WORDS
 from synthesis.agents.choices import LETTERS, MOST_OPTIONS, alike, arranged, balanced, chosen, unlike
-from synthesis.agents.passages import LEAST_CONFIDENCE, evenly, shown, spoken
+from synthesis.agents.passages import LEAST_CONFIDENCE, ended_once, evenly, shown, spoken
 from synthesis.agents.temporal_words import NOUNS, plural
 from synthesis.base import Evidence
 from synthesis.verification.check import TOLERANCE, normalise, stands_in
@@ -318,7 +318,7 @@ def _question(draft: Draft, form: AnswerForm, letter: str) -> VideoQuestion:
         relation=draft.relation,
         form=form,
         difficulty=Difficulty.MEDIUM,
-        question=draft.question,
+        question=ended_once(draft.question),
         moment=draft.moment,
         asked=draft.asked,
         options=tuple(

@@ -24,6 +24,7 @@ from schemas.outputs.world_model import (
 )
 from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream, TrackKind
+from synthesis.agents.cameras import main_of, require_paired, seen_by_all
 from synthesis.agents.gui.timeline import INPUTS, MARKS, Timeline
 from synthesis.agents.handling import Handling, fact_claims, stretch_claims
 from synthesis.agents.proofs import (
@@ -32,7 +33,6 @@ from synthesis.agents.proofs import (
     none_between,
     proved,
     refused,
-    stream_of,
     whole,
 )
 from synthesis.agents.screen_lines import in_reading_order, readable
@@ -70,8 +70,10 @@ class WorldModelAgent(GroundedAgent):
     """States are what was measured up to a frame; an action is what was measured between two of them."""
 
     task_type: ClassVar[str] = "world_model"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset({Domain.EMBODIED, Domain.GUI})
+    joins: ClassVar[bool] = True
+    """Cameras of one episode."""
     output: ClassVar[type[BaseModel]] = WorldModel
     parts: ClassVar[dict[str, str]] = {"transitions": "transitions", "states": "transitions", "steps": "transitions"}
     recognition: ClassVar[Recognition] = Recognition(
@@ -99,7 +101,8 @@ class WorldModelAgent(GroundedAgent):
     )
 
     def compose(self, evidence: Evidence) -> WorldModel:
-        stream = evidence.streams[0]
+        require_paired(evidence.streams)
+        stream = main_of(evidence.streams)
         anchors = evidence.by_stream[stream.sha256]
         on_screen = any(anchor.kind in _TYPES for anchor in anchors)
         found = list(_of_screen(Timeline(stream, anchors)) if on_screen else _of_hands(Handling(anchors)))
@@ -115,8 +118,8 @@ class WorldModelAgent(GroundedAgent):
         return proved(self, WorldModel(task=task, transitions=tuple(thinned(found, MOST))), evidence)
 
     def claims(self, output: Any, streams: Sequence[Stream]) -> list[Claim]:
-        stream = stream_of(streams)
-        found = super().claims(output, streams)
+        stream = main_of(streams).sha256
+        found = super().claims(output, [main_of(streams)])
         for place, transition in enumerate(output["transitions"]):
             path = f"/transitions/{place}"
             for name in ("state", "next_state"):
@@ -124,6 +127,9 @@ class WorldModelAgent(GroundedAgent):
             on_screen = ActionType(transition["action"]["type"]) in _ACTS
             found += (_input_claims if on_screen else _hand_claims)(transition, path, stream)
         return found
+
+    def evidence_times(self, output: Any, streams: Sequence[Stream]) -> list[tuple[str, float]]:
+        return seen_by_all(streams, (time for _, time in super().evidence_times(output, [main_of(streams)])))
 
 
 # --- hands ---------------------------------------------------------------------------------------------------------
