@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dataclaw.text import shortened
@@ -10,6 +11,7 @@ from dataclaw.viewer.outputs import Figure, Frames, Marks, Rendered, pretty, ren
 from dataclaw.viewer.timeline import Timeline, span, timeline
 from schemas.score import Support
 from schemas.triplet import Triplet
+from sources.cameras import episode_uri
 
 MAX_CLAIMS = 200
 """Claims listed in a card; the row holds all."""
@@ -49,14 +51,23 @@ class Card:
 def card(triplet: Triplet, number: int, images: ImageFolder) -> Card:
     """Makes the card of a row and writes its pictures."""
     addresses = {(frame.stream, frame.time): images.add(frame.image.bytes) for frame in triplet.evidence}
-    output = rendered(triplet.task_type, triplet.output, Frames(triplet.streams, addresses), triplet.spec.output_schema)
+    frames = Frames(triplet.streams, addresses)
+    output = rendered(triplet.task_type, triplet.output, frames, triplet.spec.output_schema)
     names = {stream.sha256: stream.name for stream in triplet.streams}
+    labels = dict(zip(names, frames.labels() if len(names) > 1 else [""], strict=True))
     first = triplet.streams[0].name
     evidence = [
-        Figure(names.get(sha256, "?"), time, image, _marks_at(output, names.get(sha256), time, first))
+        Figure(
+            names.get(sha256, "?"),
+            time,
+            image,
+            _marks_at(output, names.get(sha256), time, first),
+            labels.get(sha256, "?"),
+        )
         for (sha256, time), image in addresses.items()
     ]
     order = {stream.name: place for place, stream in enumerate(triplet.streams)}
+    cameras = len({episode_uri(stream) for stream in triplet.streams}) == 1
     json = pretty(triplet.output)
     return Card(
         triplet=triplet,
@@ -69,11 +80,17 @@ def card(triplet: Triplet, number: int, images: ImageFolder) -> Card:
             )
             for stream in triplet.streams
         ),
-        evidence=tuple(sorted(evidence, key=lambda figure: (order.get(figure.stream, 0), figure.time))),
+        evidence=tuple(sorted(evidence, key=lambda one: _place(one, order, side_by_side=cameras))),
         output=output,
         verdicts=_verdicts(triplet),
         json=json if len(json) <= MAX_JSON else json[:MAX_JSON] + "\n… cut here; the row holds all",
     )
+
+
+def _place(figure: Figure, order: Mapping[str, int], *, side_by_side: bool) -> tuple[float, float]:
+    """Frames of one stream after those of the other; cameras of one episode moment by moment."""
+    stream = float(order.get(figure.stream, 0))
+    return (figure.time, stream) if side_by_side else (stream, figure.time)
 
 
 def _marks_at(output: Rendered, stream: str | None, time: float, first: str) -> Marks:

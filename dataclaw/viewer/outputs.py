@@ -15,10 +15,13 @@ from schemas.geometry import Box, Point
 from schemas.outputs.fault_recovery import FaultRecovery
 from schemas.outputs.gui_trajectory import GuiTrajectory, Step
 from schemas.outputs.image_editing import ImageEditing
+from schemas.outputs.planning_decision import PlanningDecision
 from schemas.outputs.temporal_qa import TemporalQA
 from schemas.outputs.tutorial import FrameBlock, Tutorial
 from schemas.outputs.video_qa import VideoQA
-from schemas.stream import Stream
+from schemas.outputs.world_model import ActionType, MeasuredAction, State, StateFact, WorldModel
+from schemas.stream import Stream, TrackKind
+from sources.cameras import episode_uri, short
 
 _SAME = 1e-3
 """Seconds within which a frame is the frame an output names."""
@@ -52,6 +55,23 @@ class Frames:
         self._streams = list(streams)
         self._images = images
 
+    def figures(self, stream: str | None, time: float, marks: Marks = Marks()) -> list[Figure]:
+        """The frame of a stream at a time; of a moment that is nobody's own, every stream's frame side by side, each
+        under its name."""
+        if stream is not None or len(self._streams) == 1:
+            return [self.figure(stream, time, marks)]
+        named = [
+            self.figure(item.name, time, marks, label) for item, label in zip(self._streams, self.labels(), strict=True)
+        ]
+        return [figure for figure in named if figure.image is not None]
+
+    def labels(self) -> list[str]:
+        """The streams as people tell them apart: cameras of one episode by their camera, others by their name."""
+        if len({episode_uri(item) for item in self._streams}) > 1:
+            return [item.name for item in self._streams]
+        tracks = [next((t.name for t in item.tracks if t.kind is TrackKind.VIDEO), item.name) for item in self._streams]
+        return [short(track) for track in tracks]
+
     def figure(self, stream: str | None, time: float, marks: Marks = Marks(), caption: str = "") -> Figure:
         """The frame of a stream (None: of the first one) at a time."""
         found = next((item for item in self._streams if item.name == stream), self._streams[0])
@@ -66,10 +86,16 @@ class Frames:
         return Figure(found.name, time, image, marks, caption)
 
     def all(self) -> list[Figure]:
-        """Every frame the row holds, in the order of time."""
-        names = {stream.sha256: stream.name for stream in self._streams}
-        items = sorted(self._images.items(), key=lambda item: item[0][1])
-        return [Figure(names.get(sha256, "?"), time, image) for (sha256, time), image in items]
+        """Every frame the row holds, in the order of time; several streams side by side, each under its name."""
+        place = {stream.sha256: number for number, stream in enumerate(self._streams)}
+        labels = self.labels() if len(self._streams) > 1 else ["" for _ in self._streams]
+        items = sorted(self._images.items(), key=lambda item: (item[0][1], place.get(item[0][0], len(place))))
+        return [
+            Figure(self._streams[place[sha256]].name, time, image, caption=labels[place[sha256]])
+            if sha256 in place
+            else Figure("?", time, image)
+            for (sha256, time), image in items
+        ]
 
 
 @dataclass(frozen=True)
@@ -176,6 +202,71 @@ def _fault_recovery(output: FaultRecovery, frames: Frames) -> Rendered:
     return Rendered("output_fault_recovery.html", {"output": output, "figures": frames.all()}, {})
 
 
+def _world_model(output: WorldModel, frames: Frames) -> Rendered:
+    marks: dict[tuple[str | None, float], Marks] = {}
+    rows: list[dict[str, Any]] = []
+    for transition in output.transitions:
+        action, before, after = transition.action, transition.state, transition.next_state
+        line = ((action.point, action.end_point),) if action.point and action.end_point else ()
+        aim = Marks(points=(action.point,) if action.point else (), lines=line)
+        marks[None, before.time] = aim
+        new = {line.text for line in after.lines} - {line.text for line in before.lines}
+        gone = {line.text for line in before.lines} - {line.text for line in after.lines}
+        rows.append(
+            {
+                "before": _state(before, frames, aim, gone),
+                "action": action,
+                "did": _did(action),
+                "after": _state(after, frames, Marks(), new),
+            }
+        )
+    kept = any(side["figures"] for row in rows for side in (row["before"], row["after"]))
+    return Rendered("output_world_model.html", {"task": output.task, "transitions": rows}, marks, shows_frames=kept)
+
+
+def _state(state: State, frames: Frames, marks: Marks, own: set[str]) -> dict[str, Any]:
+    """A state with its frames; `own` are the lines that stand in it and not in the other one."""
+    return {
+        "time": state.time,
+        "figures": [figure for figure in frames.figures(None, state.time, marks) if figure.image is not None],
+        "facts": [_fact(fact) for fact in state.facts],
+        "lines": [line.text for line in state.lines if line.text in own],
+        "others": sum(line.text not in own for line in state.lines),
+    }
+
+
+def _planning_decision(output: PlanningDecision, frames: Frames) -> Rendered:
+    decisions = [
+        {
+            "decision": decision,
+            "figures": [figure for figure in frames.figures(None, decision.time) if figure.image is not None],
+            "facts": [_fact(fact) for fact in decision.situation.facts],
+            "history": [(action, _did(action)) for action in decision.situation.history],
+            "plan": [(step, None if step.action is None else _did(step.action)) for step in decision.plan],
+        }
+        for decision in output.decisions
+    ]
+    kept = any(item["figures"] for item in decisions)
+    return Rendered(
+        "output_planning_decision.html", {"task": output.task, "decisions": decisions}, {}, shows_frames=kept
+    )
+
+
+def _fact(fact: StateFact) -> dict[str, Any]:
+    """`right gripper closed`, and since when."""
+    return {"words": f"{fact.subject} {fact.condition}".replace("_", " "), "since": fact.since}
+
+
+def _did(action: MeasuredAction) -> str:
+    """`close right gripper`, `move up left`, `click Open`, `scroll down ×3`: what was done, with or upon what."""
+    words = [action.type.replace("_", " "), action.target or "", action.direction or ""]
+    if action.type in (ActionType.CLOSE_GRIPPER, ActionType.OPEN_GRIPPER) and action.target:
+        words = [action.type.partition("_")[0], action.target.replace("_", " ")]
+    if action.count and action.count > 1:
+        words.append(f"×{action.count}")
+    return " ".join(word for word in words if word)
+
+
 def _image_editing(output: ImageEditing, frames: Frames) -> Rendered:
     marks = Marks(boxes=tuple(region.box for region in output.regions))
     view = {
@@ -192,5 +283,7 @@ _KNOWN: dict[str, tuple[type[BaseModel], Callable[[Any, Frames], Rendered]]] = {
     "video_qa": (VideoQA, _video_qa),
     "gui_trajectory": (GuiTrajectory, _gui_trajectory),
     "fault_recovery": (FaultRecovery, _fault_recovery),
+    "world_model": (WorldModel, _world_model),
+    "planning_decision": (PlanningDecision, _planning_decision),
     "image_editing": (ImageEditing, _image_editing),
 }

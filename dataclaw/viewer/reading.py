@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,18 @@ if TYPE_CHECKING:
 _DEEPEST = 12
 _ONE_LINE = 80
 _TIMES = (Role.MOMENT, Role.INSTANT, Role.START, Role.END)
+_TIME_NAME = re.compile(r"since|(?:\w+_)?time")
+"""Fields of the built-in forms that hold seconds, though no mark says so: the form proves them by itself."""
+_LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
+"""A name made for programs: it is read with spaces."""
+_TAGS = ("type", "relation", "difficulty")
+"""What a question is, beside its words."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A field with what it holds: words, single values, items, or fields of its own."""
+    """A field with what it holds: words, single values, items, or fields of its own. A question stands over its
+    answer, with `tags` that tell what it is."""
 
     label: str
     words: str = ""
@@ -32,6 +40,13 @@ class Part:
     fields: tuple[Part, ...] = ()
     items: tuple[Part, ...] = ()
     figures: tuple[Figure, ...] = ()
+    question: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def is_album(self) -> bool:
+        """Its items are pictures without a word: they stand side by side."""
+        return bool(self.items) and all(item.figures and not (item.fields or item.words) for item in self.items)
 
     @property
     def short(self) -> bool:
@@ -55,7 +70,10 @@ class Reader:
             return self._object(value, node, label, stream, depth)
         if isinstance(value, list) and depth < _DEEPEST:
             return self._list(value, node, label, stream, depth)
-        return Part(label, _words(value, node), role_of(node) in (Role.QUOTE, Role.CONTENT))
+        if isinstance(value, int | float) and not isinstance(value, bool) and role_of(node) in (None, Role.FREE):
+            named = _TIME_NAME.fullmatch(label.replace(" ", "_"))
+            return Part(label, clock(value) if named else _words(value, node))
+        return Part(label, _words(value, node), _is_quote(node))
 
     def _object(
         self, value: dict[str, Any], node: Mapping[str, Any], label: str, stream: str | None, depth: int
@@ -68,14 +86,26 @@ class Reader:
             if (name in ("t0", "t1") or role_of(its) in _TIMES)
             and (time := seconds(value[name], mark_of(its))) is not None
         }
+        asked = value.get("question") if isinstance(value.get("question"), str) else None
+        above = ("question", *_TAGS) if asked else ()
+        # First what it shows itself, then what its fields show: a frame stands where it is spoken of first.
+        figures = tuple(self._figures(value, nodes, times, stream))
         fields = [
             part
             for name in self._in_order(node, value)
-            if name not in times and value[name] not in (None, [], {}, "") and not _place(value[name], nodes[name])
+            if name not in (*times, *above)
+            and value[name] not in (None, [], {}, "")
+            and not _place(value[name], nodes[name])
             for part in [self.part(value[name], nodes[name], name.replace("_", " "), stream, depth + 1)]
         ]
         return Part(
-            label, when=_when(times), fields=tuple(fields), figures=tuple(self._figures(value, nodes, times, stream))
+            label,
+            question=asked or "",
+            tags=tuple(_words(value[name], {}) for name in _TAGS if asked and isinstance(value.get(name), str)),
+            words=_coordinates(value),
+            when=_when(times),
+            fields=() if _coordinates(value) else tuple(fields),
+            figures=figures,
         )
 
     def _list(self, value: list[Any], node: Mapping[str, Any], label: str, stream: str | None, depth: int) -> Part:
@@ -92,7 +122,8 @@ class Reader:
         times: Mapping[str, float],
         stream: str | None,
     ) -> Iterator[Figure]:
-        """The frames at the times of an object, each shown once in a card, with its boxes and points drawn."""
+        """The frames at the times of an object, each shown once in a card, with its boxes and points drawn. Where
+        something ends it is no longer seen, but a mark may be drawn into the frame that it leaves behind."""
         from dataclaw.viewer.outputs import Marks
 
         places = [_place(value[name], node) for name, node in nodes.items()]
@@ -100,17 +131,21 @@ class Reader:
             tuple(place for place in places if isinstance(place, Box)),
             tuple(place for place in places if isinstance(place, Point)),
         )
-        middle = sum(times.values()) / len(times) if times else 0.0
-        for time in dict.fromkeys((*times.values(), middle)):
-            figure = self._frames.figure(stream, time, marks)
+        if not times:
+            return
+        begin, end = min(times.values()), max(times.values())
+        lasts = any(name in ("t1", "end") or role_of(nodes[name]) is Role.END for name in times)
+        shown = {begin, (begin + end) / 2} if lasts and marks == Marks() else {*times.values(), (begin + end) / 2}
+        for time in sorted(shown):
             key = (stream, round(time, 3))
-            if figure.image is None or not times:
+            figures = [figure for figure in self._frames.figures(stream, time, marks) if figure.image is not None]
+            if not figures:
                 continue
             old = self.marks.get(key, Marks())
             self.marks[key] = Marks(old.boxes + marks.boxes, old.points + marks.points, old.lines)
             if key not in self._shown or marks != Marks():
                 self._shown.add(key)
-                yield figure
+                yield from figures
 
     def _node(self, node: Any, value: Any) -> Mapping[str, Any]:
         """The node without references, in the first branch that may hold the value."""
@@ -139,8 +174,23 @@ def _words(value: Any, node: Mapping[str, Any]) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         time = seconds(value, mark_of(node)) if role_of(node) in (*_TIMES, Role.DURATION) else None
-        return clock(time) if time is not None else f"{value:g}"
-    return str(value)
+        return clock(time) if time is not None else f"{round(value, 3):g}"
+    words = str(value)
+    return words.replace("_", " ") if _LABEL.fullmatch(words) and not _is_quote(node) else words
+
+
+def _is_quote(node: Mapping[str, Any]) -> bool:
+    """Whether a text stands verbatim in the recording, and is no label of what was measured (`pan_left`)."""
+    kinds = mark_of(node).get("kinds") or ()
+    spoken = any(str(kind).startswith(("text.", "input.", "ui.")) for kind in kinds)
+    return role_of(node) is Role.QUOTE or (role_of(node) is Role.CONTENT and spoken)
+
+
+def _coordinates(value: Mapping[str, Any]) -> str:
+    """A place without a mark, in words."""
+    if value.keys() != {"x", "y"} or not all(isinstance(side, int | float) for side in value.values()):
+        return ""
+    return f"({value['x']:.3f}, {value['y']:.3f})"
 
 
 def _when(times: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ from schemas.stream import Stream
 MAX_DRAWN = 240
 """Anchors of one kind drawn one by one; more are drawn as stretches of equal width that hold some."""
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-_GROUPS = ("video", "text", "screen", "input", "ui", "motion", "proprio", "edit")
+_GROUPS = ("video", "text", "screen", "input", "ui", "motion", "proprio", "object", "hand", "audio", "drawing", "edit")
 
 
 @dataclass(frozen=True)
