@@ -1,0 +1,1 @@
+"""How well each expert measures: its anchors against labelled streams, and what it costs."""
