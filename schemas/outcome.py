@@ -1,4 +1,5 @@
-"""How every piece of work ends: done, filtered (why) or failed (why). Nothing is dropped."""
+"""How every piece of work ends: done, filtered (why) or failed (why). Nothing is dropped; what a budget does not cover
+is postponed, which is no end."""
 
 from __future__ import annotations
 
@@ -14,14 +15,20 @@ from schemas.errors import PROBLEM_SCHEMA, Problem
 from schemas.score import SCORE_SCHEMA, Score
 from schemas.stream import Seconds
 from schemas.task_spec import Name
+from schemas.usage import USAGE, Usage
 
 
 class Outcome(StrEnum):
-    """The three ends."""
+    """The three ends, and the one that is none."""
 
     DONE = "done"
     FILTERED = "filtered"
     FAILED = "failed"
+    POSTPONED = "postponed"
+    """The budget was met before: the next run takes it up."""
+
+
+ENDS = (Outcome.DONE, Outcome.FILTERED, Outcome.FAILED)
 
 
 class UnitOutcome(Contract):
@@ -44,6 +51,10 @@ class UnitOutcome(Contract):
     problem: Problem | None = None
     score: Score | None = None
     output: str | None = None
+    usage: Usage = Usage()
+    """What was asked of models for it, whatever came of it."""
+    trail: str | None = None
+    """What passed between DataClaw and a model where no triplet holds it: a :class:`schemas.trail.Trail` as JSON."""
 
 
 class InputOutcome(Contract):
@@ -86,6 +97,8 @@ class RunReport(Contract):
     units_done: int = 0
     units_filtered: int = 0
     units_failed: int = 0
+    units_postponed: int = 0
+    """Units for which the budget did not last."""
     units_known: int = 0
     """Units that an earlier run had ended: no work was done for them."""
     segments_extracted: int = 0
@@ -94,10 +107,17 @@ class RunReport(Contract):
     snapshot: int | None = None
     rows: int = 0
     costs: tuple[Cost, ...] = ()
+    usage: Usage = Usage()
     message: str = ""
 
     def count(self, outcome: Outcome) -> int:
         return sum(1 for item in self.inputs if item.outcome is outcome)
+
+    @property
+    def ends(self) -> dict[Outcome, int]:
+        """How many inputs ended how; those that wait for budget only where there are some."""
+        counts = {outcome: self.count(outcome) for outcome in Outcome}
+        return {outcome: number for outcome, number in counts.items() if number or outcome in ENDS}
 
 
 COST = pa.struct(
@@ -120,5 +140,7 @@ UNIT_OUTCOME_SCHEMA = pa.schema(
         pa.field("problem", pa.struct(list(PROBLEM_SCHEMA))),
         pa.field("score", pa.struct(list(SCORE_SCHEMA))),
         pa.field("output", pa.large_string()),
+        pa.field("usage", USAGE, False),
+        pa.field("trail", pa.large_string()),
     ]
 )

@@ -15,6 +15,7 @@ from schemas.recipe import RewardSpec
 from schemas.score import SCORE_SCHEMA, Score
 from schemas.stream import STREAM_SCHEMA, Domain, Seconds, Sha256, Stream
 from schemas.task_spec import TASK_SPEC_SCHEMA, Intent, Name, TaskSpec
+from schemas.usage import USAGE, Usage
 
 
 class Split(StrEnum):
@@ -62,6 +63,10 @@ class Provenance(Contract):
     repairs: Annotated[int, Field(ge=0)]
     readings: tuple[str, ...] = ()
     """Task types of the other plausible readings of a vague intent, best first."""
+    usage: Usage = Usage()
+    trail: str | None = None
+    """What passed between DataClaw and the model: a :class:`schemas.trail.Trail` as JSON; None without a model. Parquet
+    compresses it, and over rows that share their prompts very well."""
     created: datetime
 
 
@@ -128,6 +133,8 @@ PROVENANCE = pa.struct(
         pa.field("prompt_version", pa.string()),
         pa.field("repairs", pa.int32(), False),
         pa.field("readings", pa.list_(pa.string()), False),
+        pa.field("usage", USAGE, False),
+        pa.field("trail", pa.large_string()),
         pa.field("created", pa.timestamp("us", tz="UTC"), False),
     ]
 )

@@ -1,81 +1,188 @@
-"""What a model is asked: the task, its bounds, the anchors it may rest on, the moments to look at, the schema.
+"""What a model is asked, as messages: the same for every backend with a model.
 
-One text for every backend with a model.
+What all streams of a run share (rules, task, schema) comes first, so that an engine's prefix cache serves it. Whatever
+comes from a recording stands inside JSON strings whose `<` is escaped: no text on a screen can end its block, imitate
+a chat template's control tokens, or stand where instructions stand.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.anchor import FactualAnchor
+from schemas.anchor import AnchorKind, FactualAnchor
+from schemas.base import canonical_json
+from schemas.score import Score
 from schemas.stream import Stream
+from synthesis.backends.chat import Message, Picture
 from synthesis.base import Agent, Evidence
-from synthesis.selection import Budget, select_anchors_for_prompt, select_moments
+from synthesis.prompts import filled
+from synthesis.selection import select_anchors_for_prompt
+from synthesis.verification.grounding import schema_of
 
-ANCHOR_TOKENS = 6000
-BUDGET = Budget(frames=16)
-
-_RULES = (
-    "Answer with one JSON value that satisfies the schema, and nothing else. Every time, quote, box, order and count "
-    "must be carried by the facts below: quote verbatim, give times in seconds, leave out what no fact carries."
-)
+MOST_WINDOWS = 8
+_MOST_REPORTED = 20
+"""Unsupported claims that a repair is told of: the first ones, more do not help."""
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A request to a model: its text, and the frames to show as (stream SHA-256, seconds) in their order."""
+class Window:
+    """A stretch of a recording, in seconds, that a model chose to look at."""
 
-    text: str
-    moments: tuple[tuple[str, float], ...]
+    stream: str
+    t0: float
+    t1: float
+
+    def shows(self, anchor: FactualAnchor) -> bool:
+        return anchor.stream == self.stream and anchor.t0 <= self.t1 and anchor.t1 >= self.t0
 
 
-def prepare(agent: Agent, evidence: Evidence, budget: Budget = BUDGET, anchor_tokens: int = ANCHOR_TOKENS) -> Prompt:
-    """The prompt for a task. Equal evidence gives an equal prompt.
-
-    Args:
-        agent: bound to the spec.
-        evidence: streams, anchors, task spec.
-        budget: bounds on the frames of all streams together.
-        anchor_tokens: bound on the facts told.
-    """
+def opening(agent: Agent, evidence: Evidence) -> tuple[Message, ...]:
+    """Rules and task: the prefix that all groups under one task spec share."""
     spec = evidence.spec
-    share = Budget(
-        max(1, budget.frames // len(evidence.streams)), budget.tokens // len(evidence.streams), budget.frame_tokens
-    )
-    moments = tuple(
-        (stream.sha256, time)
-        for stream in evidence.streams
-        for time in select_moments(evidence.by_stream[stream.sha256], 0.0, stream.duration, share)
-    )
+    bounds = f"Bounds that are checked: {spec.constraints}.\n" if str(spec.constraints) else ""
+    task = filled("task", instruction=spec.instruction, bounds=bounds, schema=told_schema(agent.schema))
+    return Message("system", (filled("system"),)), Message("user", (task,))
+
+
+def choosing(evidence: Evidence, sheets: Sequence[Picture], anchor_tokens: int) -> Message:
+    """Asks where to look."""
+    text = filled("choose", recordings=_recordings(evidence), facts=_facts(evidence, evidence.anchors, anchor_tokens))
+    return Message("user", (text, *sheets))
+
+
+def writing(evidence: Evidence, windows: Sequence[Window], frames: Sequence[Picture], anchor_tokens: int) -> Message:
+    """Asks for the output, from the facts of the windows."""
+    anchors = [anchor for anchor in evidence.anchors if _told(anchor, windows, evidence)]
     names = {stream.sha256: stream.name for stream in evidence.streams}
-    several = len(names) > 1
-    facts = [
-        f"{names[anchor.stream]} {_fact(anchor)}" if several else _fact(anchor)
-        for anchor in select_anchors_for_prompt(evidence.anchors, anchor_tokens)
+    moments = [moment for frame in frames for moment in frame.moments]
+    shown = data([[names[sha256], round(time, 2)] for sha256, time in moments]) if moments else "none"
+    text = filled(
+        "write", recordings=_recordings(evidence), facts=_facts(evidence, anchors, anchor_tokens), frames=shown
+    )
+    return Message("user", (text, *frames))
+
+
+def repairing(score: Score) -> Message:
+    """Tells what does not hold."""
+    told = [f"The answer is not valid: {error}" for error in score.format_errors]
+    told += [f"{support.path or '/'}: {support.reason}" for support in score.unsupported]
+    left = len(told) - _MOST_REPORTED
+    lines = [data(line) for line in told[:_MOST_REPORTED]] + ([f"and {left} more"] if left > 0 else [])
+    return Message("user", (filled("repair", report="\n".join(f"- {line}" for line in lines)),))
+
+
+def prepared(agent: Agent, evidence: Evidence, anchor_tokens: int = 6000) -> str:
+    """What a model would be asked where there is none, without its pictures: for whoever reads the rejects."""
+    messages = [*opening(agent, evidence), writing(evidence, whole(evidence), (), anchor_tokens)]
+    return "\n\n".join(message.text for message in messages)
+
+
+def windows_schema(evidence: Evidence) -> str:
+    """The schema of an answer to :func:`choosing`."""
+    longest = max(stream.duration for stream in evidence.streams)
+    window = {
+        "type": "object",
+        "properties": {
+            "stream": {"enum": [stream.name for stream in evidence.streams]},
+            "t0": {"type": "number", "minimum": 0, "maximum": longest},
+            "t1": {"type": "number", "minimum": 0, "maximum": longest},
+            "why": {"type": "string", "maxLength": 200},
+        },
+        "required": ["stream", "t0", "t1", "why"],
+        "additionalProperties": False,
+    }
+    return canonical_json(
+        {
+            "type": "object",
+            "properties": {"windows": {"type": "array", "minItems": 1, "maxItems": MOST_WINDOWS, "items": window}},
+            "required": ["windows"],
+            "additionalProperties": False,
+        }
+    )
+
+
+def windows_of(answer: str, evidence: Evidence, least: float) -> list[Window]:
+    """The windows of an answer, at least `least` seconds long and inside their recordings; all of every recording
+    when the answer names none that there is."""
+    try:
+        named = json.loads(answer)["windows"]
+    except (ValueError, TypeError, KeyError):
+        named = []
+    found = []
+    for item in named if isinstance(named, list) else []:
+        window = _window(item, evidence, least)
+        if window is not None and window not in found:
+            found.append(window)
+    return found[:MOST_WINDOWS] or whole(evidence)
+
+
+def whole(evidence: Evidence) -> list[Window]:
+    """Everything, or what the task's own window leaves of it."""
+    bound = evidence.spec.constraints.window
+    t0, t1 = (0.0, None) if bound is None else (bound.t0, bound.t1)
+    return [
+        Window(stream.sha256, min(t0, stream.duration), stream.duration if t1 is None else min(t1, stream.duration))
+        for stream in evidence.streams
     ]
-    blocks = [
-        spec.instruction,
-        _RULES,
-        "Recordings:\n" + "\n".join(_recording(stream) for stream in evidence.streams),
-        "Frames shown, in order:\n" + "\n".join(f"{names[sha]} at {time:.2f} s" for sha, time in moments),
-        "Facts (stream, seconds, kind, content, place):\n" + "\n".join(facts),
-        f"Schema:\n{agent.schema}",
-    ]
-    return Prompt("\n\n".join(blocks), moments)
 
 
-def _recording(stream: Stream) -> str:
-    tracks = ", ".join(dict.fromkeys(track.kind for track in stream.tracks))
-    return f"{stream.name}: {stream.domain}, {stream.duration:.2f} s, {tracks}"
+def data(value: object) -> str:
+    """JSON in which no `<` stands, so that nothing in it reads as markup or as a control token."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def _fact(anchor: FactualAnchor) -> str:
-    """An anchor in one line."""
-    place = ""
+def told_schema(schema: str) -> str:
+    """A schema as a model reads it: what our own marks say is ours."""
+    return data(_unmarked(schema_of(schema)))
+
+
+def _unmarked(node: object) -> object:
+    if isinstance(node, dict):
+        return {key: _unmarked(item) for key, item in node.items() if not str(key).startswith("x-")}
+    return [_unmarked(item) for item in node] if isinstance(node, list | tuple) else node
+
+
+def _window(item: object, evidence: Evidence, least: float) -> Window | None:
+    if not isinstance(item, dict):
+        return None
+    stream = evidence.stream_named(str(item.get("stream")))
+    t0, t1 = item.get("t0"), item.get("t1")
+    if stream is None or not isinstance(t0, int | float) or not isinstance(t1, int | float) or t1 < t0:
+        return None
+    missing = max(0.0, least - (t1 - t0)) / 2
+    begin, end = max(0.0, t0 - missing), min(stream.duration, t1 + missing)
+    return Window(stream.sha256, begin, end) if begin <= end else None
+
+
+def _told(anchor: FactualAnchor, windows: Sequence[Window], evidence: Evidence) -> bool:
+    return anchor.kind == AnchorKind.GIVEN_TEXT or any(window.shows(anchor) for window in windows)
+
+
+def _recordings(evidence: Evidence) -> str:
+    return "\n".join(data(_recording(stream)) for stream in evidence.streams)
+
+
+def _recording(stream: Stream) -> dict[str, object]:
+    tracks = list(dict.fromkeys(str(track.kind) for track in stream.tracks))
+    return {"name": stream.name, "domain": str(stream.domain), "seconds": round(stream.duration, 2), "tracks": tracks}
+
+
+def _facts(evidence: Evidence, anchors: Sequence[FactualAnchor], tokens: int) -> str:
+    names = {stream.sha256: stream.name for stream in evidence.streams}
+    return "\n".join(data(_fact(names[anchor.stream], anchor)) for anchor in select_anchors_for_prompt(anchors, tokens))
+
+
+def _fact(name: str, anchor: FactualAnchor) -> list[object]:
+    """A fact as a row: [recording, from, to, kind, content, value, place], what is absent at its end left out."""
+    place: list[float] | None = None
     if anchor.box is not None:
-        place = f" [{anchor.box.x0:.3f}, {anchor.box.y0:.3f}, {anchor.box.x1:.3f}, {anchor.box.y1:.3f}]"
+        place = [round(edge, 3) for edge in (anchor.box.x0, anchor.box.y0, anchor.box.x1, anchor.box.y1)]
     elif anchor.point is not None:
-        place = f" ({anchor.point.x:.3f}, {anchor.point.y:.3f})"
-    content = f' "{anchor.content}"' if anchor.content else ""
-    value = f" {anchor.value:g}" if anchor.value is not None else ""
-    return f"{anchor.t0:.2f}-{anchor.t1:.2f} {anchor.kind}{content}{value}{place}"
+        place = [round(anchor.point.x, 3), round(anchor.point.y, 3)]
+    value = None if anchor.value is None else float(f"{anchor.value:.4g}")
+    row: list[object] = [name, round(anchor.t0, 2), round(anchor.t1, 2), anchor.kind, anchor.content, value, place]
+    while row[-1] in (None, ""):
+        row.pop()
+    return row

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -13,18 +14,21 @@ from experts.ensemble import Stopwatch
 from experts.roster import EXPERTS, expert_class, signature, specs_for
 from schemas.anchor import FactualAnchor
 from schemas.errors import DataClawError, NeedsModelError, Problem, UnsuitedError
-from schemas.outcome import Cost, Outcome, UnitOutcome
+from schemas.outcome import Outcome, UnitOutcome
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import RESULT_SCHEMA, Group, Result, UnitPlan
 from schemas.score import Score
 from schemas.stream import Stream
 from schemas.task_spec import TaskSpec
 from schemas.triplet import ExpertVersion, Provenance, Triplet, triplet_id
+from schemas.usage import Usage
 from synthesis.agents.roster import agent_of
+from synthesis.backends.base import Writer
 from synthesis.backends.roster import backend_class
 from synthesis.base import Agent, Evidence
 from synthesis.evidence import pick_frames, select_anchors, within
-from synthesis.prompt import prepare
+from synthesis.prompt import prepared
+from synthesis.purse import NO_BOUND, Allowance, Purse, SpentError, StreamSpentError
 from synthesis.verification.verify import parse_output, passes, score_output, share_supported
 
 log = logging.getLogger(__name__)
@@ -33,29 +37,40 @@ log = logging.getLogger(__name__)
 class SynthesiseGroups:
     """Maps GROUP rows to RESULT rows, one for each unit of each group.
 
-    What goes wrong with one unit is that unit's outcome; the others go on.
+    What goes wrong with one unit is that unit's outcome; the others go on. Calls may run at once in one event loop:
+    while one waits for a model, others go on.
+
+    Args:
+        allowance: what this worker may ask of models.
     """
 
-    def __init__(self, recipe: Recipe, run: str) -> None:
+    def __init__(self, recipe: Recipe, run: str, allowance: Allowance = NO_BOUND) -> None:
         self._recipe = recipe
         self._recipe_hash = recipe.hash
         self._run = run
-        self._backend = backend_class(recipe.synthesis.backend)()
+        self._backend = backend_class(recipe.synthesis.backend)(recipe.synthesis, recipe.placement.serving)
+        self._purse = Purse(allowance.tokens, allowance.images)
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        results = [result for group in Group.from_table(batch) for result in self.results(group)]
-        return Result.to_table(results, RESULT_SCHEMA)
+    async def __call__(self, batch: pa.Table) -> pa.Table:
+        groups = await asyncio.gather(*(self.results(group) for group in Group.from_table(batch)))
+        return Result.to_table([result for results in groups for result in results], RESULT_SCHEMA)
 
-    def results(self, group: Group) -> list[Result]:
+    async def close(self) -> None:
+        """Lets the backend's connections and engines go."""
+        await self._backend.close()
+
+    async def results(self, group: Group) -> list[Result]:
         """The end of every unit of a group. The group's own costs go with its first result, so that sums are right."""
-        costs: Sequence[Cost] = group.costs
+        budget, streams = self._recipe.budget, max(1, len(group.streams))
+        purse = Purse(_times(budget.stream_tokens, streams), _times(budget.stream_images, streams), self._purse)
+        watches = [Stopwatch() for _ in group.units]
+        making = [self._end(group, unit, watch, purse) for unit, watch in zip(group.units, watches, strict=True)]
+        # Rules wait for nothing: one after the other, each is charged with its own time only.
+        ends = [await end for end in making] if self._backend.model is None else await asyncio.gather(*making)
+        for cost in group.costs if watches else ():
+            watches[0].add(cost.stage, cost.wall, cost.cpu, cost.calls)
         results = []
-        for unit in group.units:
-            watch = Stopwatch()
-            for cost in costs:
-                watch.add(cost.stage, cost.wall, cost.cpu, cost.calls)
-            costs = ()
-            end = self._end(group, unit, watch)
+        for unit, watch, end in zip(group.units, watches, ends, strict=True):
             results.append(
                 Result(
                     outcome=UnitOutcome(
@@ -69,6 +84,8 @@ class SynthesiseGroups:
                         problem=end.problem,
                         score=end.score,
                         output=end.output,
+                        usage=end.usage,
+                        trail=end.trail if end.triplet is None else None,
                     ),
                     triplet=end.triplet,
                     failed_streams=group.failed_streams,
@@ -78,7 +95,7 @@ class SynthesiseGroups:
             )
         return results
 
-    def _end(self, group: Group, unit: UnitPlan, watch: Stopwatch) -> _End:
+    async def _end(self, group: Group, unit: UnitPlan, watch: Stopwatch, purse: Purse) -> _End:
         where = group.streams[0].uri if group.streams else group.group
         if not group.streams:
             problem = group.problems[0] if group.problems else None
@@ -87,40 +104,52 @@ class SynthesiseGroups:
                 problem=problem
                 or Problem(input=where, cause="none of its streams could be read", remedy="See the quarantine."),
             )
-        end = self._of_spec(group, unit, unit.spec, watch)
+        end = await self._of_spec(group, unit, unit.spec, watch, purse)
         for spec in unit.instead if end.outcome is Outcome.FILTERED else ():
-            other = self._of_spec(group, unit, spec, watch)
+            other = await self._of_spec(group, unit, spec, watch, purse)
+            other = replace(other, usage=end.usage + other.usage)
             if other.triplet is not None and end.problem is not None:
                 note = f"{spec.task_type} was made instead of {unit.spec.task_type}: {end.problem.cause}"
                 return replace(other, note=Problem(input=where, cause=note, remedy=end.problem.remedy))
         return end
 
-    def _of_spec(self, group: Group, unit: UnitPlan, spec: TaskSpec, watch: Stopwatch) -> _End:
+    async def _of_spec(self, group: Group, unit: UnitPlan, spec: TaskSpec, watch: Stopwatch, purse: Purse) -> _End:
+        """The end of a unit under one spec, with what was asked of a model for it whatever came of it."""
+        try:
+            agent, evidence = agent_of(spec), self._evidence(group, spec)
+            writer = self._backend.start(agent, evidence, purse)
+        except Exception as error:
+            return _broken(group.streams[0].uri, spec.task_type, error)
+        end = await self._tried(group, unit, writer, agent, evidence, watch)
+        trail = None if writer.trail is None or not writer.trail.exchanges else writer.trail.model_dump_json()
+        return replace(end, usage=writer.usage, trail=trail)
+
+    async def _tried(
+        self, group: Group, unit: UnitPlan, writer: Writer, agent: Agent, evidence: Evidence, watch: Stopwatch
+    ) -> _End:
         where = group.streams[0].uri
         try:
-            return self._make(group, unit, spec, watch)
+            return await self._make(group, unit, writer, agent, evidence, watch)
         except NeedsModelError as error:
-            return _End(Outcome.FILTERED, problem=error.problem, output=self._prepared(group, spec))
+            return _End(Outcome.FILTERED, problem=error.problem, output=prepared(agent, evidence))
         except UnsuitedError as error:
             return _End(Outcome.FILTERED, problem=error.problem)
-        except DataClawError as error:
-            return _End(Outcome.FAILED, problem=error.problem)
+        except StreamSpentError as error:
+            cause = f"the budget of a stream does not cover it: {error.problem.cause}"
+            remedy = "Raise budget.stream_tokens or budget.stream_images, or show the model less."
+            return _End(Outcome.FILTERED, problem=Problem(input=where, cause=cause, remedy=remedy))
+        except SpentError as error:
+            return _End(Outcome.POSTPONED, problem=error.problem.model_copy(update={"input": where}))
         except Exception as error:  # one broken unit must not take the others down; it ends with its reason
-            log.exception("%s: %s", where, spec.task_type)
-            cause = f"{type(error).__name__} while making {spec.task_type}: {error}"
-            return _End(
-                Outcome.FAILED,
-                problem=Problem(
-                    input=where, cause=cause, remedy="Report it with the stream; the rest of the run went on."
-                ),
-            )
+            return _broken(where, agent.task_type, error)
 
-    def _make(self, group: Group, unit: UnitPlan, spec: TaskSpec, watch: Stopwatch) -> _End:
-        streams = group.streams
-        agent, evidence = agent_of(spec), self._evidence(group, spec)
+    async def _make(
+        self, group: Group, unit: UnitPlan, writer: Writer, agent: Agent, evidence: Evidence, watch: Stopwatch
+    ) -> _End:
+        streams, spec = group.streams, evidence.spec
         stage = f"synthesise:{spec.task_type}"
         with watch.running(stage, calls=1):
-            output = self._backend.write(agent, evidence)
+            output = await writer.write()
         repairs = 0
         while True:
             with watch.running("verify", calls=1):
@@ -128,7 +157,7 @@ class SynthesiseGroups:
             if passes(score, self._recipe.reward) or repairs == self._recipe.synthesis.max_repairs:
                 break
             with watch.running(stage, calls=1):
-                mended = self._backend.mend(agent, output, score, evidence)
+                mended = await writer.mend(output, score)
             if mended is None:
                 break
             output, repairs = mended, repairs + 1
@@ -137,7 +166,8 @@ class SynthesiseGroups:
         settings = self._recipe.synthesis
         with watch.running("evidence", calls=1):
             value = parse_output(output, spec, agent).value
-            frames = pick_frames(agent, value, streams, settings.evidence_frames, settings.evidence_side)
+            most, side = settings.evidence_frames, settings.evidence_side
+            frames = await asyncio.to_thread(pick_frames, agent, value, streams, most, side)
         triplet = Triplet(
             id=triplet_id(streams, spec, anchors, output),
             unit=unit.unit,
@@ -161,14 +191,12 @@ class SynthesiseGroups:
                 prompt_version=self._backend.prompt_version,
                 repairs=repairs,
                 readings=tuple(name for name in (unit.spec.task_type, *unit.readings) if name != spec.task_type),
+                usage=writer.usage,
+                trail=None if writer.trail is None else writer.trail.model_dump_json(),
                 created=datetime.now(UTC),
             ),
         )
         return _End(Outcome.DONE, triplet=triplet)
-
-    def _prepared(self, group: Group, spec: TaskSpec) -> str:
-        """What a backend with a model would be asked."""
-        return prepare(agent_of(spec), self._evidence(group, spec)).text
 
     def _judge(self, agent: Agent, output: str, evidence: Evidence) -> tuple[tuple[FactualAnchor, ...], Score]:
         """The anchors the row will hold and the score on exactly these, so that the row alone gives it again."""
@@ -213,6 +241,22 @@ class _End:
     output: str | None = None
     note: Problem | None = None
     """That something else was made than was asked first."""
+    usage: Usage = field(default_factory=Usage)
+    trail: str | None = None
+
+
+def _broken(where: str, task_type: str, error: Exception) -> _End:
+    """The end of a unit that broke."""
+    if isinstance(error, DataClawError):
+        return _End(Outcome.FAILED, problem=error.problem)
+    log.error("%s: %s", where, task_type, exc_info=error)
+    cause = f"{type(error).__name__} while making {task_type}: {error}"
+    remedy = "Report it with the stream; the rest of the run went on."
+    return _End(Outcome.FAILED, problem=Problem(input=where, cause=cause, remedy=remedy))
+
+
+def _times(bound: int | None, streams: int) -> int | None:
+    return None if bound is None else bound * streams
 
 
 def _in_order(streams: Sequence[Stream], anchors: Sequence[FactualAnchor]) -> tuple[FactualAnchor, ...]:

@@ -12,7 +12,7 @@ from schemas.outcome import InputOutcome, Outcome, RunReport
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"\d+")
-_WORST_FIRST = (Outcome.FAILED, Outcome.FILTERED, Outcome.DONE)
+_WORST_FIRST = (Outcome.FAILED, Outcome.FILTERED, Outcome.POSTPONED, Outcome.DONE)
 _NAMED = 3
 """Members of a data set that are named; of more only the number is told."""
 

@@ -21,6 +21,7 @@ from tasks.run import Run
 from tasks.tailor import Tailored
 from tasks.words import count
 
+_NOT_MADE = (Outcome.FILTERED, Outcome.FAILED)
 _SHOWN = 50
 """Rejects and quarantined inputs shown in an artifact; the catalog holds all."""
 
@@ -42,6 +43,7 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         units_done=counts[Outcome.DONE],
         units_filtered=counts[Outcome.FILTERED],
         units_failed=counts[Outcome.FAILED],
+        units_postponed=counts[Outcome.POSTPONED],
         units_known=len(plan.ended),
         segments_extracted=plan.segments_new,
         segments_known=plan.segments_known,
@@ -49,7 +51,8 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         snapshot=None if manifest is None else manifest.number,
         rows=0 if manifest is None else manifest.statistics.rows,
         costs=done.costs(),
-        message=_message(plan),
+        usage=done.usage,
+        message=_message(plan, counts[Outcome.POSTPONED]),
     )
     with run.catalog() as catalog:
         catalog.quarantine(run.id, _broken(inputs, done))
@@ -65,11 +68,13 @@ def _state(inputs: Sequence[InputOutcome], plan: Plan, done: Tailored) -> RunSta
     """Whether everything asked for became data, in this run or an earlier one: a run that finds nothing new to do says
     the same as the one that did the work."""
     units = [*(known.outcome for known in plan.ended.values()), *(outcome for outcome, _ in done.ended.values())]
-    ends = {*units, *(item.outcome for item in inputs)}
+    ends = {*units, *(item.outcome for item in inputs)} - {Outcome.POSTPONED}
     return RunState.COMPLETED if ends <= {Outcome.DONE} else RunState.COMPLETED_WITH_REJECTS
 
 
-def _message(plan: Plan) -> str:
+def _message(plan: Plan, postponed: int) -> str:
+    if postponed:
+        return f"the budget is met: {count(postponed, 'unit')} left for the next run"
     if plan.work:
         return ""
     if plan.ended:
@@ -79,9 +84,9 @@ def _message(plan: Plan) -> str:
 
 def headline(report: RunReport) -> str:
     """One line that a person reads first."""
-    done, filtered, failed = (report.count(outcome) for outcome in Outcome)
+    ends = ", ".join(f"{number} {outcome}" for outcome, number in report.ends.items())
     snapshot = f"snapshot {report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "no new snapshot"
-    return f"{count(len(report.inputs), 'input')}: {done} done, {filtered} filtered, {failed} failed; {snapshot}."
+    return f"{count(len(report.inputs), 'input')}: {ends}; {snapshot}."
 
 
 def input_outcomes(found: Discovery, plan: Plan, done: Tailored) -> list[InputOutcome]:
@@ -109,7 +114,8 @@ def _end_of(stream: Stream, ends: list[tuple[Outcome, str]], done: Tailored) -> 
     if stream.sha256 in done.failed_streams:
         outcome = Outcome.FAILED
     else:
-        outcome = next((o for o in (Outcome.DONE, Outcome.FAILED, Outcome.FILTERED) if o in seen), Outcome.FAILED)
+        first = (Outcome.DONE, Outcome.FAILED, Outcome.FILTERED, Outcome.POSTPONED)
+        outcome = next((o for o in first if o in seen), Outcome.FAILED)
     reasons = [reason for end, reason in ends if reason and end is not Outcome.DONE]
     return InputOutcome(
         uri=stream.uri,
@@ -140,10 +146,11 @@ def _broken(inputs: Sequence[InputOutcome], done: Tailored) -> list[tuple[str, s
 def _table(report: RunReport) -> list[dict[str, object]]:
     rows: list[tuple[str, object]] = [
         ("inputs", len(report.inputs)),
-        *((f"inputs {outcome}", report.count(outcome)) for outcome in Outcome),
+        *((f"inputs {outcome}", number) for outcome, number in report.ends.items()),
         ("triplets made", report.units_done),
         ("units filtered", report.units_filtered),
         ("units failed", report.units_failed),
+        ("units postponed by the budget", report.units_postponed),
         ("units known from earlier runs", report.units_known),
         ("segments looked at", report.segments_extracted),
         ("segments with known anchors", report.segments_known),
@@ -151,6 +158,8 @@ def _table(report: RunReport) -> list[dict[str, object]]:
         ("snapshot", report.snapshot or "unchanged"),
         ("rows in the corpus", report.rows or "unchanged"),
     ]
+    if report.usage.requests:
+        rows += [(f"model {name.replace('_', ' ')}", value) for name, value in report.usage.model_dump().items()]
     rows += [(f"CPU seconds: {cost.stage}", round(cost.cpu, 2)) for cost in report.costs]
     return [{"what": what, "figure": figure} for what, figure in rows]
 
@@ -158,7 +167,7 @@ def _table(report: RunReport) -> list[dict[str, object]]:
 def rejects_markdown(report: RunReport, done: Tailored) -> str:
     """Why things were filtered or failed: the commonest reasons first, then the inputs, alike ones together."""
     lines = [f"# {report.name}: rejects and quarantine", "", headline(report), ""]
-    causes = Counter(reason for outcome, reason in done.ended.values() if outcome is not Outcome.DONE)
+    causes = Counter(reason for outcome, reason in done.ended.values() if outcome in _NOT_MADE)
     if causes:
         lines += ["| units | reason |", "|---|---|"]
         lines += [f"| {units} | {_cell(reason)} |" for reason, units in causes.most_common(_SHOWN)]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
@@ -19,11 +20,14 @@ from ray.exceptions import RayTaskError
 
 from experts.ensemble import Stopwatch
 from schemas.errors import CorpusError, DataClawError
-from schemas.outcome import Cost, Outcome, UnitOutcome
+from schemas.outcome import ENDS, Cost, Outcome, UnitOutcome
+from schemas.recipe import Budget
 from schemas.rows import Work, Written
+from schemas.usage import Usage
 from storage.anchors import scan
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
+from synthesis.purse import NO_BOUND, Allowance
 from tasks.cluster import cluster
 from tasks.discover import Discovery
 from tasks.pipeline import assemble
@@ -46,6 +50,7 @@ class Tailored:
     problems: dict[str, list[str]] = field(default_factory=dict)
     """Words about streams that broke off or failed, by URI."""
     watch: Stopwatch = field(default_factory=Stopwatch)
+    usage: Usage = field(default_factory=Usage)
 
     def costs(self) -> tuple[Cost, ...]:
         return self.watch.costs()
@@ -79,6 +84,8 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
             if plan.pending <= done.ended.keys():
                 break
         absorb_anchors(run, catalog)
+    if waiting := done.counts()[Outcome.POSTPONED]:
+        log.warning("the budget is met: %s left for the next run", count(waiting, "unit"))
     if left := plan.pending - done.ended.keys():
         raise CorpusError(
             run.recipe.corpus, f"{count(len(left), 'unit')} did not end", "Run the build again; see the worker logs"
@@ -86,9 +93,28 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
     return done
 
 
+def allowance(run: Run, catalog: Catalog) -> Allowance:
+    """What this run may still ask of models: the least of what its budgets of the run and of the day leave."""
+    budget = run.recipe.budget
+    if budget == Budget():
+        return NO_BOUND
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    by_run, by_day = catalog.usage(run=run.id), catalog.usage(since=midnight)
+    return Allowance(
+        tokens=_least(budget.run_tokens, by_run.tokens, budget.day_tokens, by_day.tokens),
+        images=_least(budget.run_images, by_run.images, budget.day_images, by_day.images),
+    )
+
+
+def _least(of_run: int | None, by_run: int, of_day: int | None, by_day: int) -> int | None:
+    left = [] if of_run is None else [of_run - by_run]
+    left += [] if of_day is None else [of_day - by_day]
+    return max(0, min(left)) if left else None
+
+
 def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done: Tailored, progress: _Progress) -> None:
     try:
-        for block in assemble(work, run.recipe, run.id, cpus).iter_batches(
+        for block in assemble(work, run.recipe, run.id, cpus, allowance(run, catalog)).iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
             written = Written.from_table(block)
@@ -106,6 +132,7 @@ def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done:
 def _note(row: Written, done: Tailored) -> None:
     outcome = row.outcome
     done.ended[outcome.unit] = (outcome.outcome, _reason(outcome))
+    done.usage += outcome.usage
     done.failed_streams.update(row.failed_streams)
     for problem in row.problems:
         words = done.problems.setdefault(problem.input, [])
@@ -165,7 +192,9 @@ class _Progress:
         ended = self._counts.total()
         words = f"{ended} of {count(self._units, 'unit')} ended"
         if ended:
-            words += ": " + ", ".join(f"{self._counts[outcome]} {outcome}" for outcome in Outcome)
+            words += ": " + ", ".join(f"{self._counts[outcome]} {outcome}" for outcome in ENDS)
+            if waiting := self._counts[Outcome.POSTPONED]:
+                words += f", {waiting} postponed"
         if self._segments:
             words = f"{self._count_segments()} of {count(self._segments, 'segment')} looked at; {words}"
         if words != self._told or again:

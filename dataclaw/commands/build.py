@@ -160,24 +160,26 @@ def usable(report: RunReport) -> bool:
     from schemas.outcome import Outcome, RunState
 
     ended_well = report.state in (RunState.COMPLETED, RunState.COMPLETED_WITH_REJECTS)
-    return ended_well and report.count(Outcome.DONE) > 0
+    return ended_well and report.count(Outcome.DONE) + report.count(Outcome.POSTPONED) > 0
 
 
 def show_report(report: RunReport) -> None:
     """The summary of a build for people."""
     from dataclaw.text import count, plain, print_facts
-    from schemas.outcome import Outcome
 
     _show_remarks(report)
-    ends = {outcome: report.count(outcome) for outcome in Outcome}
     print(f"{report.name}: {_state_words(report)}")
     print_facts(
         [
-            ("inputs", f"{len(report.inputs)} = " + " + ".join(f"{number} {end}" for end, number in ends.items())),
+            (
+                "inputs",
+                f"{len(report.inputs)} = " + " + ".join(f"{number} {end}" for end, number in report.ends.items()),
+            ),
             (
                 "units",
                 f"{report.units_done} done, {report.units_filtered} filtered, {report.units_failed} failed, "
-                f"{report.units_known} known from earlier runs",
+                + (f"{report.units_postponed} postponed, " if report.units_postponed else "")
+                + f"{report.units_known} known from earlier runs",
             ),
             *_looked_at(report),
             ("snapshot", f"{report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "unchanged"),
@@ -188,7 +190,14 @@ def show_report(report: RunReport) -> None:
         total = sum(cost.cpu for cost in report.costs) or 1.0
         dearest = sorted(report.costs, key=lambda cost: -cost.cpu)[:6]
         print("  CPU: " + ", ".join(f"{cost.stage} {cost.cpu / total:.0%}" for cost in dearest))
-    if report.message and report.units_known:
+    if report.usage.requests:
+        usage = report.usage
+        print(
+            f"  models: {count(usage.requests, 'question')}, {usage.prompt_tokens} prompt tokens (from the prefix cache "
+            f"{usage.cached_tokens}, for {count(usage.images, 'picture')} {usage.image_tokens}), "
+            f"{usage.completion_tokens} written"
+        )
+    if report.message and (report.units_known or report.units_postponed):
         print(f"  {plain(report.message)}")
     if not usable(report):
         print("Nothing could be made of these inputs; the reasons are above.")

@@ -63,7 +63,7 @@ def runs(
     """
     from dataclaw.opened import as_json, open_catalog
     from dataclaw.text import print_json, print_table, seconds
-    from schemas.outcome import Outcome
+    from schemas.outcome import ENDS
 
     with open_catalog(corpus, catalog) as book:
         found = book.runs(limit)
@@ -74,7 +74,7 @@ def runs(
     for run in found:
         report = run.report
         took = seconds((run.ended - run.started).total_seconds()) if run.ended else ""
-        ends = "/".join(str(report.count(outcome)) for outcome in Outcome) if report else ""
+        ends = "/".join(str(report.count(outcome)) for outcome in ENDS) if report else ""
         made = report.units_done if report else ""
         snapshot = (report.snapshot or "") if report else ""
         rows.append([run.id, run.recipe_name, run.state, f"{run.started:%Y-%m-%d %H:%M}", took, ends, made, snapshot])

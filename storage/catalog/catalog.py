@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session, aliased
 
 from schemas.errors import Problem
 from schemas.manifest import Manifest, Shard, Statistics, TaskStatistics
-from schemas.outcome import InputOutcome, Outcome, RunReport, RunState, UnitOutcome
+from schemas.outcome import ENDS, InputOutcome, Outcome, RunReport, RunState, UnitOutcome
 from schemas.recipe import Deduplication, Splitting
 from schemas.rows import Written
 from schemas.stream import Stream
 from schemas.triplet import Split
+from schemas.usage import Usage
 from storage.anchors import Settled
 from storage.catalog.admission import Admission, Standing, enter
 from storage.catalog.engine import WRITE, catalog_error, connect, migrate
@@ -38,6 +39,7 @@ from storage.catalog.models import (
     TripletRow,
     TripletStreamRow,
     UnitRow,
+    UsageRow,
     uri_key,
 )
 from storage.catalog.records import (
@@ -318,6 +320,18 @@ class Catalog:
             ]
         )
 
+    # Usage
+
+    def usage(self, since: datetime | None = None, run: str | None = None) -> Usage:
+        """What was asked of models, by all runs or by one, ever or since a moment."""
+        sums = [func.coalesce(func.sum(getattr(UsageRow, name)), 0) for name in Usage.model_fields]
+        query = select(*sums).where(self._db.of(UsageRow))
+        query = query if since is None else query.where(UsageRow.ended >= since)
+        query = query if run is None else query.where(UsageRow.run_id == run)
+        return self._db.read(
+            lambda session: Usage(**dict(zip(Usage.model_fields, map(int, session.execute(query).one()), strict=True)))
+        )
+
     # Admission
 
     def admit(self, rules: Deduplication, split: Splitting) -> list[Judged]:
@@ -549,7 +563,7 @@ class Catalog:
                 streams=count,
                 stream_seconds=seconds,
                 segments=session.scalar(segments) or 0,
-                units={outcome: ended.get(outcome, 0) for outcome in Outcome},
+                units={outcome: ended.get(outcome, 0) for outcome in ENDS},
                 rows=session.scalar(select(func.count()).select_from(self._live().subquery())) or 0,
                 rejects=ended.get(Outcome.FILTERED, 0),
                 quarantined=session.scalar(aside) or 0,
@@ -589,6 +603,8 @@ class Catalog:
         now = datetime.now(UTC)
         for row in written:
             outcome = row.outcome
+            if outcome.outcome is Outcome.POSTPONED:
+                continue
             if before.get(outcome.unit) in _ENDED:
                 known += 1
                 continue
@@ -606,7 +622,9 @@ class Catalog:
         enter(self._db, session, [(run_id, row) for row in fresh])
         self._db.upsert(session, UnitRow, UnitRow.unit, list(units.values()))
         self._db.upsert(session, RejectRow, RejectRow.unit, list(rejects.values()))
-        held = [(row.outcome.slot, row.outcome.unit) for row in written if before[row.outcome.unit] in _ENDED]
+        usage = [_usage_values(row.outcome, run_id, now) for row in written if row.outcome.usage.requests]
+        self._db.upsert(session, UsageRow, UsageRow.unit, usage)
+        held = [(row.outcome.slot, row.outcome.unit) for row in written if before.get(row.outcome.unit) in _ENDED]
         self._assign(session, run_id, held)
         return Committed(counts[Outcome.DONE], counts[Outcome.FILTERED], counts[Outcome.FAILED], known)
 
@@ -670,6 +688,10 @@ def _unit_values(row: Written, run_id: str, now: datetime) -> dict[str, Any]:
         "run_id": run_id,
         "ended": now,
     }
+
+
+def _usage_values(outcome: UnitOutcome, run_id: str, now: datetime) -> dict[str, Any]:
+    return {"unit": outcome.unit, "run_id": run_id, "ended": now, **outcome.usage.model_dump()}
 
 
 def _signed(row: Written) -> SignedRow | None:

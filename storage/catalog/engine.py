@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from schemas.errors import CorpusError, UsageError
 from storage.location import Location
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision under storage/migrations."""
 WRITE = {"dataclaw_write": True}
 """Execution options of a transaction that will write."""

@@ -231,6 +231,22 @@ class RejectRow(_OfCorpus, Base):
     run_id: Mapped[str] = mapped_column(String(128))
 
 
+class UsageRow(_OfCorpus, Base):
+    """What a run asked of models for a unit, in tokens. Kept when a later run makes the unit again: days are summed."""
+
+    __tablename__ = "usage"
+    run_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    ended: Mapped[datetime]
+    requests: Mapped[int]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    image_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    images: Mapped[int]
+    __table_args__ = (Index("usage_by_time", "corpus_id", "ended"),)
+
+
 class SnapshotRow(_OfCorpus, Base):
     """A published snapshot. The manifest file is the truth; this is for questions."""
 

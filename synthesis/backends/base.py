@@ -1,4 +1,4 @@
-"""What a generation backend is: it writes an output for an agent's evidence, and mends one that did not verify."""
+"""What a generation backend is: it starts a writer for each task, which writes an output and mends it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,52 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from schemas.base import canonical_json
+from schemas.recipe import Serving, Synthesis
 from schemas.score import Score
+from schemas.trail import Trail
+from schemas.usage import Usage
 from synthesis.base import Agent, Evidence
+from synthesis.purse import Purse
+
+
+class Writer(Protocol):
+    """Makes one output."""
+
+    usage: Usage
+    """What was asked of a model so far."""
+    trail: Trail | None
+    """What passed between it and a model so far; None without a model."""
+
+    async def write(self) -> str:
+        """An output, as JSON text; it need not be valid, the verifier sees to that.
+
+        Raises:
+            schemas.errors.UnsuitedError: nothing of this type can honestly be made; says why.
+            synthesis.purse.SpentError: the budget of the run is met.
+        """
+        ...
+
+    async def mend(self, output: str, score: Score) -> str | None:
+        """A better output after the verdict on this one; None when nothing worth having is left."""
+        ...
 
 
 class Backend(Protocol):
-    """Loaded once per worker. `model` and `prompt_version` go into the provenance of every row it writes."""
+    """Made once per worker; loads what it needs at the first output. `model` and `prompt_version` go into the
+    provenance of every row it writes. Many of its writers may be at work at once, in one event loop."""
 
     name: str
     model: str | None
     prompt_version: str | None
 
-    def write(self, agent: Agent, evidence: Evidence) -> str:
-        """An output for this evidence, as JSON text; it need not be valid, the verifier sees to that.
+    def __init__(self, settings: Synthesis, serving: Serving) -> None: ...
 
-        Raises:
-            schemas.errors.UnsuitedError: nothing of this type can honestly be made; says why.
-        """
+    def start(self, agent: Agent, evidence: Evidence, purse: Purse) -> Writer:
+        """A writer for one task on one group of streams, which pays from this purse."""
         ...
 
-    def mend(self, agent: Agent, output: str, score: Score, evidence: Evidence) -> str | None:
-        """A better output after the verdict on this one; None when nothing worth having is left."""
+    async def close(self) -> None:
+        """Lets connections and engines go."""
         ...
 
 

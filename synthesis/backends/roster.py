@@ -7,11 +7,20 @@ from typing import cast
 from schemas.roster import Roster
 from synthesis.backends.base import Backend
 
-BACKENDS = Roster("backend", "dataclaw.backends", {"rules": "synthesis.backends.rules:RulesBackend"})
+BACKENDS = Roster(
+    "backend",
+    "dataclaw.backends",
+    {
+        "rules": "synthesis.backends.rules:RulesBackend",
+        "openai": "synthesis.backends.openai:OpenAIBackend",
+        "vllm": "synthesis.backends.vllm:VLLMBackend",
+        "transformers": "synthesis.backends.transformers:TransformersBackend",
+    },
+)
 
 
 def backend_class(name: str) -> type[Backend]:
-    """The class of a backend; made without arguments.
+    """The class of a backend; made with the recipe's settings for synthesis and for serving.
 
     Raises:
         UsageError: no backend has this name.

@@ -6,9 +6,13 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.constraints import Constraints, Count
 from schemas.errors import UnsuitedError
+from schemas.recipe import Serving, Synthesis
 from schemas.score import Score
+from schemas.trail import Trail
+from schemas.usage import Usage
 from synthesis.backends.base import to_json
 from synthesis.base import Agent, Evidence
+from synthesis.purse import Purse
 from synthesis.selection import thinned
 
 LANGUAGE = "en"
@@ -21,6 +25,15 @@ class RulesBackend:
     name = "rules"
     model: str | None = None
     prompt_version: str | None = None
+
+    def __init__(self, settings: Synthesis | None = None, serving: Serving | None = None) -> None:
+        """Takes no settings: rules have none."""
+
+    def start(self, agent: Agent, evidence: Evidence, purse: Purse) -> RulesWriter:
+        return RulesWriter(self, agent, evidence)
+
+    async def close(self) -> None:
+        """There is nothing to let go."""
 
     def write(self, agent: Agent, evidence: Evidence) -> str:
         constraints, uri = evidence.spec.constraints, evidence.streams[0].uri
@@ -36,6 +49,22 @@ class RulesBackend:
             return None
         mended = agent.repair(parsed, score.unsupported, evidence)
         return None if mended is None else to_json(mended)
+
+
+class RulesWriter:
+    """One output by rules."""
+
+    usage = Usage()
+    trail: Trail | None = None
+
+    def __init__(self, backend: RulesBackend, agent: Agent, evidence: Evidence) -> None:
+        self._backend, self._agent, self._evidence = backend, agent, evidence
+
+    async def write(self) -> str:
+        return self._backend.write(self._agent, self._evidence)
+
+    async def mend(self, output: str, score: Score) -> str | None:
+        return self._backend.mend(self._agent, output, score, self._evidence)
 
 
 def refusal(agent: Agent, constraints: Constraints) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ picture into the folder it is given.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -370,7 +371,7 @@ def _carry_out(chosen, work) -> None:  # type: ignore[no-untyped-def]
     gather, synthesise = GatherGroups(), SynthesiseGroups(chosen, "floor")
     write = WriteTriplets(chosen.corpus)
     for i in range(0, len(work), 8):
-        write(synthesise(gather(extract(Work.to_table(work[i : i + 8], WORK_SCHEMA)))))
+        write(asyncio.run(synthesise(gather(extract(Work.to_table(work[i : i + 8], WORK_SCHEMA))))))
 
 
 def memory(out: Path) -> Iterator[tuple[str, str, str]]:

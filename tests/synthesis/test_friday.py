@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def results(streams: Path) -> dict[str, Result]:
         costs=(),
     )
     recipe = Recipe(name="friday", corpus="memory://corpus", sources=(source,))
-    return {result.outcome.task_type: result for result in SynthesiseGroups(recipe, "run").results(group)}
+    return {result.outcome.task_type: result for result in asyncio.run(SynthesiseGroups(recipe, "run").results(group))}
 
 
 @pytest.mark.streams

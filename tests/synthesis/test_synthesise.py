@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -84,7 +85,7 @@ def group(
 
 def results(*groups: Group, given: Recipe | None = None) -> list[Result]:
     synthesise = SynthesiseGroups(given or recipe(), "run")
-    table = synthesise(Group.to_table(groups, GROUP_SCHEMA))
+    table = asyncio.run(synthesise(Group.to_table(groups, GROUP_SCHEMA)))
     assert table.schema == RESULT_SCHEMA
     return Result.from_table(table)
 
@@ -323,7 +324,7 @@ def test_no_frames_are_opened_for_an_output_without_moments(monkeypatch):
 
 
 def test_an_empty_batch_is_an_empty_batch():
-    table = SynthesiseGroups(recipe(), "run")(pa.Table.from_pylist([], schema=GROUP_SCHEMA))
+    table = asyncio.run(SynthesiseGroups(recipe(), "run")(pa.Table.from_pylist([], schema=GROUP_SCHEMA)))
     assert table.num_rows == 0
     assert table.schema == RESULT_SCHEMA
 
