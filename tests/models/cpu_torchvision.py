@@ -22,7 +22,6 @@ class _Before(importlib.abc.MetaPathFinder):
                 _library = torch.library.Library("torchvision", "DEF")
                 for name in ("nms", "qnms"):
                     _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        return None
 
 
 if "torchvision" not in sys.modules:
