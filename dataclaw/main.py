@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from dataclaw.commands.bench import bench
 from dataclaw.commands.build import build
 from dataclaw.commands.doctor import doctor
 from dataclaw.commands.plan import plan
@@ -118,6 +119,7 @@ def _options(
 
 for command in (samples, plan, build, verify, status, runs, rejects, quarantine, view, doctor):
     app.command()(command)
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
