@@ -16,7 +16,10 @@ COLUMNS = (
     "expert", "version", "kind", "streams", "labels",
     "precision", "recall", "F1", "words", "IoU", "span IoU", "off (s)", "tolerance (s)",
 )  # fmt: skip
-COSTS = ("expert", "version", "streams", "stream seconds", "s per s", "s per call", "calls", "decode s per s", "load s")
+COSTS = (
+    "expert", "version", "streams", "stream seconds",
+    "s per s", "CPU s per s", "s per call", "calls", "decode s per s", "load s",
+)  # fmt: skip
 PAGE, PICTURE, DATA = "experts.md", "experts.svg", "experts.json"
 _NOTHING = "–"
 
@@ -32,7 +35,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.expert,
         row.version,
-        row.kind,
+        _what(row),
         str(row.streams),
         count,
         _rate(tally.precision),
@@ -46,6 +49,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def _what(row: Row) -> str:
+    return f"{row.kind} ({row.source})" if row.source else row.kind
+
+
 def cost_cells(results: Results) -> list[tuple[str, ...]]:
     """A line for each expert that ran, under COSTS."""
     return [
@@ -55,6 +62,7 @@ def cost_cells(results: Results) -> list[tuple[str, ...]]:
             str(len(one.measured)),
             f"{sum(item.seconds for item in one.measured):.1f}",
             _rate(one.latency, 4),
+            _rate(one.cpu, 4),
             _rate(one.per_call, 4),
             str(sum(item.calls for item in one.measured)),
             _rate(one.decoding, 4),
@@ -154,7 +162,7 @@ def picture(results: Results) -> str:
         dots = tuple(Dot(name, _LEFT + _WIDTH * value) for name, value in values.items() if value is not None)
         best = next((f"{name} {_rate(values[name])}" for name in _FIRST if values[name] is not None), "nothing to find")
         name = f"{row.expert} {row.version}" if row.expert != before else ""
-        scored.append(Line(row.kind, name, y, dots, figure=best, begins=bool(name)))
+        scored.append(Line(_what(row), name, y, dots, figure=best, begins=bool(name)))
         before, y = row.expert, y + _STEP
     for one in results.outcomes:
         if not one.scores:

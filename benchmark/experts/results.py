@@ -33,6 +33,7 @@ class StreamScore:
     """Where the labels come from."""
     complete: bool
     """Every fact of the kind is labelled, so that precision can be told."""
+    words_only: bool
     tolerance: float
     """Seconds by which times may differ."""
     tally: Tally
@@ -77,6 +78,12 @@ class Outcome:
         return sum(one.wall for one in self.measured) / seconds if seconds else None
 
     @property
+    def cpu(self) -> float | None:
+        """Seconds of CPU time, of all threads, per second of stream: what a busy machine changes least."""
+        seconds = sum(one.seconds for one in self.measured)
+        return sum(one.cpu for one in self.measured) / seconds if seconds else None
+
+    @property
     def per_call(self) -> float | None:
         """Seconds of the expert per run of its costly part; None where it counts none."""
         calls = sum(one.calls for one in self.measured)
@@ -91,11 +98,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """All streams of one expert and kind together."""
+    """All streams of one expert and kind together; words looked for in another source are another figure."""
 
     expert: str
     version: str
     kind: str
+    source: str
+    """Where words alone are looked for; else empty."""
     streams: int
     tolerances: tuple[float, ...]
     """Seconds; several where the sources of labels ask for their own."""
@@ -121,11 +130,11 @@ class Results:
     def rows(self) -> Iterator[Row]:
         """Scores added up over streams, by expert in the order of the roster and by kind."""
         for outcome in self.outcomes:
-            for kind in dict.fromkeys(sorted(one.kind for one in outcome.scores)):
-                mine = [one for one in outcome.scores if one.kind == kind]
+            for kind, source in sorted({_group(one) for one in outcome.scores}):
+                mine = [one for one in outcome.scores if _group(one) == (kind, source)]
                 total = sum((one.tally for one in mine), Tally())
                 allowed = tuple(sorted({round(one.tolerance, 3) for one in mine}))
-                yield Row(outcome.expert, outcome.version, kind, len(mine), allowed, total)
+                yield Row(outcome.expert, outcome.version, kind, source, len(mine), allowed, total)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, per stream too."""
@@ -133,8 +142,8 @@ class Results:
             "machine": self.machine,
             "streams": self.streams,
             "scores": [
-                {"expert": row.expert, "version": row.version, "kind": row.kind, "streams": row.streams}
-                | {"tolerances": row.tolerances}
+                {"expert": row.expert, "version": row.version, "kind": row.kind, "words_of": row.source}
+                | {"streams": row.streams, "tolerances": row.tolerances}
                 | figures(row.tally)
                 for row in self.rows()
             ],
@@ -142,6 +151,10 @@ class Results:
             "problems": [problem.model_dump() for problem in self.problems],
             "left_out": self.left_out,
         }
+
+
+def _group(one: StreamScore) -> tuple[str, str]:
+    return one.kind, one.source if one.words_only else ""
 
 
 def figures(tally: Tally) -> dict[str, float | None]:
@@ -164,6 +177,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "standing": one.standing.value,
         "why": one.why,
         "seconds_per_second": one.latency,
+        "cpu_seconds_per_second": one.cpu,
         "seconds_per_call": one.per_call,
         "decoding_per_second": one.decoding,
         "load_seconds": one.load,

@@ -201,7 +201,15 @@ def _scores(expert: Expert, one: Labelled, anchors: Sequence[FactualAnchor]) -> 
     for labels in one.labels:
         if labels.kind in kinds:
             tally = score(labels, [anchor for anchor in anchors if anchor.kind == labels.kind])
-            yield StreamScore(one.stream.name, labels.kind, labels.source, labels.complete, tolerance_of(labels), tally)
+            yield StreamScore(
+                one.stream.name,
+                labels.kind,
+                labels.source,
+                labels.complete,
+                labels.words_only,
+                tolerance_of(labels),
+                tally,
+            )
 
 
 def _cause(error: Exception) -> str:

@@ -9,6 +9,9 @@ from benchmark.experts.labels.base import Label, Labels, place_of
 from schemas.anchor import AnchorKind
 from schemas.stream import Stream
 
+_MARKS = {"valid", "invalid"}
+"""What some LeRobot sets list among the tasks to say whether the episode is good. It is no text for anybody."""
+
 
 def given_labels(stream: Stream) -> Iterator[Labels]:
     """`pairs.json` of image edits, `task_name.json` of AgentNet, `meta/episodes.jsonl` of LeRobot. A stream may carry
@@ -26,6 +29,7 @@ def given_labels(stream: Stream) -> Iterator[Labels]:
         source = f"meta/{file.name}"
         rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
         texts = [text for row in rows if str(row["episode_index"]) == selector for text in row["tasks"]]
+        texts = [text for text in texts if text not in _MARKS]
     labels = tuple(Label(0.0, stream.duration, " ".join(text.split())) for text in texts if text.strip())
     if labels:
         yield Labels(AnchorKind.GIVEN_TEXT, labels, source, complete=False, timed=False)

@@ -27,5 +27,5 @@ def page_labels(stream: Stream) -> Iterator[Labels]:
             begin = number * SECONDS
             labels.append(Label(begin, begin + SECONDS / 2, text.read_text(encoding="utf-8-sig")))
     if labels:
-        source = "transcripts (.txt)"
+        source = "transcripts"
         yield Labels(AnchorKind.SCREEN_TEXT, tuple(labels), source, complete=False, words_only=True, tolerance=0.0)

@@ -118,3 +118,12 @@ def test_subtitles_of_real_recordings_are_read_apart_from_the_reader(streams: Pa
     assert len(known["nasa/nasa_13013"][AnchorKind.SUBTITLE].members) == 4
     assert known["friday/friday"][AnchorKind.SPEECH].words_only
     assert not known["livestream/livestream"]
+
+
+def test_a_mark_of_validity_is_no_text_that_came_with_a_robot(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    row = {"episode_index": 3, "tasks": ["pick the pear", "valid"]}
+    (tmp_path / "meta" / "episodes.jsonl").write_text(json.dumps(row) + "\n")
+    stream = film(tmp_path / "episode").model_copy(update={"uri": f"{tmp_path}#3", "format": "lerobot"})
+    (labels,) = labels_of(stream)
+    assert [one.content for one in labels.members] == ["pick the pear"]
