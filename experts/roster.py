@@ -28,6 +28,7 @@ EXPERTS = Roster(
         "proprioception": "experts.proprioception:Proprioception",
         "strokes": "experts.strokes:Strokes",
         "edit_region": "experts.edit_region:EditRegion",
+        "grounding_dino": "experts.grounding_dino:GroundingDino",
     },
 )
 
