@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 from schemas.base import canonical_json
 from schemas.errors import UsageError
@@ -44,12 +44,11 @@ _HALVINGS = 4
 """How often what is shown is halved when it does not fit."""
 
 
-class ModelBackend:
+class ModelBackend(ABC):
     """A backend over a :class:`Chat`."""
 
-    name: ClassVar[str]
-    chat_class: ClassVar[type[Chat]]
-    prompt_version = VERSION
+    name: str
+    prompt_version: str | None = VERSION
 
     def __init__(self, settings: Synthesis, serving: Serving) -> None:
         if settings.model is None:
@@ -59,14 +58,51 @@ class ModelBackend:
                 "Set synthesis.model.name (or --model): a hub id, a folder, or the name that the server knows.",
             )
         self.settings = settings.model
-        self.chat: Chat = self.chat_class(settings.model, serving)  # type: ignore[call-arg]
-        self.model = self.chat.model
+        self.chat = self.open_chat(settings.model, serving)
+        self.model: str | None = self.chat.model
+
+    @abstractmethod
+    def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
+        """The chat of this backend. Loads no weights yet."""
 
     def start(self, agent: Agent, evidence: Evidence, purse: Purse) -> ModelWriter:
         return ModelWriter(self.chat, self.settings, agent, evidence, purse)
 
     async def close(self) -> None:
         await self.chat.close()
+
+
+class OpenAIBackend(ModelBackend):
+    """Any server that speaks OpenAI's chat completions."""
+
+    name = "openai"
+
+    def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
+        from synthesis.backends.openai import OpenAIChat
+
+        return OpenAIChat(model, serving)
+
+
+class VLLMBackend(ModelBackend):
+    """A vLLM engine in the worker."""
+
+    name = "vllm"
+
+    def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
+        from synthesis.backends.vllm import VLLMChat
+
+        return VLLMChat(model, serving)
+
+
+class TransformersBackend(ModelBackend):
+    """A model in the worker through transformers: for small machines."""
+
+    name = "transformers"
+
+    def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
+        from synthesis.backends.transformers import TransformersChat
+
+        return TransformersChat(model, serving)
 
 
 class ModelWriter:

@@ -12,9 +12,9 @@ BACKENDS = Roster(
     "dataclaw.backends",
     {
         "rules": "synthesis.backends.rules:RulesBackend",
-        "openai": "synthesis.backends.openai:OpenAIBackend",
-        "vllm": "synthesis.backends.vllm:VLLMBackend",
-        "transformers": "synthesis.backends.transformers:TransformersBackend",
+        "openai": "synthesis.backends.model:OpenAIBackend",
+        "vllm": "synthesis.backends.model:VLLMBackend",
+        "transformers": "synthesis.backends.model:TransformersBackend",
     },
 )
 
