@@ -24,6 +24,8 @@ _TIME_NAME = re.compile(r"since|(?:\w+_)?time")
 """Fields of the built-in forms that hold seconds, though no mark says so: the form proves them by itself."""
 _LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 """A name made for programs: it is read with spaces."""
+_VERBATIM = ("text", "content")
+"""Fields of the built-in forms that hold the words of an anchor of any kind."""
 _TAGS = ("type", "relation", "difficulty")
 """What a question is, beside its words."""
 
@@ -73,7 +75,8 @@ class Reader:
         if isinstance(value, int | float) and not isinstance(value, bool) and role_of(node) in (None, Role.FREE):
             named = _TIME_NAME.fullmatch(label.replace(" ", "_"))
             return Part(label, clock(value) if named else _words(value, node))
-        return Part(label, _words(value, node), _is_quote(node))
+        quoted, words = _is_quote(node, label), _words(value, node)
+        return Part(label, words if quoted else _plain(words), quoted)
 
     def _object(
         self, value: dict[str, Any], node: Mapping[str, Any], label: str, stream: str | None, depth: int
@@ -83,7 +86,7 @@ class Reader:
         times = {
             name: time
             for name, its in nodes.items()
-            if (name in ("t0", "t1") or role_of(its) in _TIMES)
+            if (name in ("t0", "t1", "frame_time") or role_of(its) in _TIMES)
             and (time := seconds(value[name], mark_of(its))) is not None
         }
         asked = value.get("question") if isinstance(value.get("question"), str) else None
@@ -101,7 +104,7 @@ class Reader:
         return Part(
             label,
             question=asked or "",
-            tags=tuple(_words(value[name], {}) for name in _TAGS if asked and isinstance(value.get(name), str)),
+            tags=tuple(_plain(value[name]) for name in _TAGS if asked and isinstance(value.get(name), str)),
             words=_coordinates(value),
             when=_when(times),
             fields=() if _coordinates(value) else tuple(fields),
@@ -111,7 +114,8 @@ class Reader:
     def _list(self, value: list[Any], node: Mapping[str, Any], label: str, stream: str | None, depth: int) -> Part:
         if all(not isinstance(item, dict | list) for item in value):
             inner = self._node(self._item(node, 0), value[0] if value else None)
-            return Part(label, ", ".join(_words(item, inner) for item in value))
+            words = [_words(item, inner) for item in value]
+            return Part(label, ", ".join(words if _is_quote(inner, label) else map(_plain, words)))
         items = [self.part(item, self._item(node, place), "", stream, depth + 1) for place, item in enumerate(value)]
         return Part(label, items=tuple(items))
 
@@ -175,14 +179,18 @@ def _words(value: Any, node: Mapping[str, Any]) -> str:
     if isinstance(value, int | float):
         time = seconds(value, mark_of(node)) if role_of(node) in (*_TIMES, Role.DURATION) else None
         return clock(time) if time is not None else f"{round(value, 3):g}"
-    words = str(value)
-    return words.replace("_", " ") if _LABEL.fullmatch(words) and not _is_quote(node) else words
+    return str(value)
 
 
-def _is_quote(node: Mapping[str, Any]) -> bool:
+def _plain(words: str) -> str:
+    """A label as people read it: `pan_left` as `pan left`."""
+    return words.replace("_", " ") if _LABEL.fullmatch(words) else words
+
+
+def _is_quote(node: Mapping[str, Any], label: str = "") -> bool:
     """Whether a text stands verbatim in the recording, and is no label of what was measured (`pan_left`)."""
     kinds = mark_of(node).get("kinds") or ()
-    spoken = any(str(kind).startswith(("text.", "input.", "ui.")) for kind in kinds)
+    spoken = label in _VERBATIM or any(str(kind).startswith(("text.", "input.", "ui.")) for kind in kinds)
     return role_of(node) is Role.QUOTE or (role_of(node) is Role.CONTENT and spoken)
 
 

@@ -169,14 +169,34 @@ def test_what_ends_is_shown_where_it_begins_and_not_by_the_frame_that_comes_afte
 
 def test_labels_are_read_with_spaces_places_in_short_and_times_as_times() -> None:
     form = {"type": "object", "properties": {}}
-    value = {"move": "pan_left", "start": {"x": 0.229231, "y": 0.398462}, "frame_time": 74.6, "length": 2.16615}
+    value = {"move": "pan_left", "start": {"x": 0.229231, "y": 0.398462}, "since": 74.6, "length": 2.16615}
     (part,) = [rendered("own_schema", json.dumps(value), Frames((EPISODE,), {}), json.dumps(form)).view["part"]]
     assert {field.label: field.words for field in part.fields} == {
         "move": "pan left",
         "start": "(0.229, 0.398)",
-        "frame time": "1:14.6",
+        "since": "1:14.6",
         "length": "2.166",
     }
+
+
+def test_words_of_the_recording_are_quoted_and_labels_of_what_was_measured_are_not() -> None:
+    content = {"type": "string", "x-anchor": {"role": "content"}}
+    form = {"type": "object", "properties": {"move": content, "text": content}}
+    made = rendered(
+        "own_schema", json.dumps({"move": "pan_left", "text": "a_b"}), Frames((EPISODE,), {}), json.dumps(form)
+    )
+    told = {field.label: (field.words, field.quoted) for field in made.view["part"].fields}
+    assert told == {"move": ("pan left", False), "text": ("a_b", True)}
+
+
+def test_the_frame_that_a_learner_looks_at_stands_with_the_question() -> None:
+    page = next(page for page in PAGES if page.stem == "stuck_point_tutoring")
+    agent, output = agent_for(page.stem), example(page)
+    text = agent.output.model_validate(output).model_dump_json()
+    images: dict[tuple[str, float], str | None] = {("a" * 64, output["frame_time"]): "looks.png"}
+    part = rendered(page.stem, text, Frames((EPISODE,), images), agent.output_schema()).view["part"]
+    assert part.question == output["question"]
+    assert [figure.image for figure in part.figures] == ["looks.png"]
 
 
 def test_a_nominal_time_is_a_remark_and_a_broken_stream_a_warning() -> None:
