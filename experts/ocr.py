@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -129,20 +129,26 @@ class OCR(Expert):
     into one picture and read together.
     """
 
-    name = "ocr"
-    version = "2"
-    reads = frozenset({TrackKind.VIDEO, TrackKind.IMAGES})
-    rate = "recipe"
+    name: ClassVar[str] = "ocr"
+    version: ClassVar[str] = "2"
+    reads: ClassVar[frozenset[TrackKind]] = frozenset({TrackKind.VIDEO, TrackKind.IMAGES})
+    rate: ClassVar[float | str | None] = "recipe"
+    known: ClassVar[tuple[str, ...]] = ("threads", "max_side", "min_confidence")
+    enlarges: ClassVar[bool] = True
+    """Whether the reader enlarges small pictures before it reads them."""
 
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        known = ("threads", "max_side", "min_confidence")
         for name in parameters:
-            if name not in known:
-                raise unknown_name("parameter of the expert ocr", name, known)
+            if name not in self.known:
+                raise unknown_name(f"parameter of the expert {self.name}", name, self.known)
         self.max_side = int(parameters.get("max_side", 1600))
         self.min_confidence = float(parameters.get("min_confidence", 0.6))
-        self.reader: Reader = _reader(int(parameters.get("threads", 2)))
+        self.reader: Reader = self.open_reader(int(parameters.get("threads", 2)))
+
+    def open_reader(self, threads: int) -> Reader:
+        """The engine that reads, with `threads` of the CPU."""
+        return _reader(threads)
 
     @classmethod
     def lacks(cls, **parameters: Scalar) -> list[Problem]:
@@ -372,7 +378,7 @@ class _OCRObserver(Observer):
         if len(boxes) == 1:
             x0, y0, x1, y1 = boxes[0]
             self.pixels += (x1 - x0) * (y1 - y0)
-            return [(line, boxes[0], (x0, y0)) for line in self.expert.reader(_padded(rgb[y0:y1, x0:x1], rgb))]
+            return [(line, boxes[0], (x0, y0)) for line in self.expert.reader(self._paper(rgb[y0:y1, x0:x1], rgb))]
         canvas_width = max(x1 - x0 for x0, _, x1, _ in boxes)
         canvas_height = sum(y1 - y0 + _GAP for _, y0, _, y1 in boxes)
         canvas = np.full((canvas_height, canvas_width, 3), 255, np.uint8)
@@ -383,12 +389,15 @@ class _OCRObserver(Observer):
             places.append(top)
             top += y1 - y0 + _GAP
         read = []
-        for line in self.expert.reader(_padded(canvas, rgb)):
+        for line in self.expert.reader(self._paper(canvas, rgb)):
             middle = (line.y0 + line.y1) / 2
             index = max(i for i, place in enumerate(places) if place <= max(middle, 0))
             x0, y0, _, _ = boxes[index]
             read.append((line, boxes[index], (float(x0), float(y0 - places[index]))))
         return read
+
+    def _paper(self, part: Pixels, frame: Pixels) -> Pixels:
+        return _padded(part, frame) if self.expert.enlarges else part
 
     def _crops(self, region: Mask, height: int, width: int, scale: float) -> list[tuple[int, int, int, int]]:
         """Boxes in pixels around the changed regions, padded, none cutting a known line."""
