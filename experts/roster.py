@@ -22,6 +22,8 @@ EXPERTS = Roster(
         "motion": "experts.motion:Motion",
         "screen": "experts.screen:Screen",
         "ocr": "experts.ocr:OCR",
+        "easyocr": "experts.easyocr:EasyOCR",
+        "speech": "experts.speech:Speech",
         "subtitles": "experts.subtitles:Subtitles",
         "given_text": "experts.given_text:GivenText",
         "input_events": "experts.input_events:InputEvents",
