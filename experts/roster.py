@@ -19,6 +19,7 @@ EXPERTS = Roster(
     "dataclaw.experts",
     {
         "shots": "experts.shots:Shots",
+        "transnetv2": "experts.transnetv2:TransNetV2",
         "motion": "experts.motion:Motion",
         "screen": "experts.screen:Screen",
         "ocr": "experts.ocr:OCR",
@@ -31,6 +32,7 @@ EXPERTS = Roster(
         "strokes": "experts.strokes:Strokes",
         "edit_region": "experts.edit_region:EditRegion",
         "grounding_dino": "experts.grounding_dino:GroundingDino",
+        "hands": "experts.hands:Hands",
     },
 )
 
