@@ -1,0 +1,8 @@
+"""Makes `faulty_server` importable here: pytest's importlib mode leaves sys.path alone."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
+
+from tests.models.fixtures import smollm2, tiny_adapter, tiny_qwen3_vl, vllm_server
