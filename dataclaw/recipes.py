@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from schemas.errors import unknown_name
-from schemas.recipe import Placement, Recipe, Sampling, SourceSpec, Synthesis
+from schemas.recipe import ModelSpec, Placement, Recipe, Sampling, Serving, SourceSpec, Synthesis
 from schemas.stream import Domain
 from storage.recipes import explained, load_schema
 
@@ -42,6 +42,8 @@ def from_arguments(
     domain: str | None = None,
     format: str | None = None,
     backend: str | None = None,
+    model: str | None = None,
+    base_url: str | None = None,
     schema: str | None = None,
     group_by: str | None = None,
     rate: float | None = None,
@@ -64,8 +66,8 @@ def from_arguments(
             intents=tuple(intents),
             sampling=Sampling() if rate is None else Sampling(frame_rate=rate),
             output_schema=None if schema is None else load_schema(schema),
-            synthesis=Synthesis() if backend is None else Synthesis(backend=backend),
-            placement=Placement(extract_workers=workers, catalog=catalog),
+            synthesis=Synthesis(backend=backend or "rules", model=None if model is None else ModelSpec(name=model)),
+            placement=Placement(extract_workers=workers, catalog=catalog, serving=Serving(base_url=base_url)),
         )
     except ValidationError as error:
         raise explained("command line", error) from error

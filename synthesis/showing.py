@@ -22,6 +22,9 @@ THUMBNAIL = 192
 _COLUMNS, _ROWS = 4, 3
 _BAR = 18
 """Pixels of the strip under a small picture that holds its time."""
+ON_A_SHEET = _COLUMNS * _ROWS
+SHEET = (_COLUMNS * THUMBNAIL, _ROWS * (THUMBNAIL * 9 // 16 + _BAR))
+"""Pixels of a full sheet of wide pictures."""
 
 
 def has_pictures(stream: Stream) -> bool:
@@ -53,8 +56,8 @@ def contact_sheets(streams: Sequence[Stream], moments: Sequence[Moment]) -> list
     small = _pixels(streams, moments, THUMBNAIL)
     for _, of_stream in groupby(small, key=lambda item: item[0].sha256):
         cells = list(of_stream)
-        for first in range(0, len(cells), _COLUMNS * _ROWS):
-            sheets.append(_sheet(cells[first : first + _COLUMNS * _ROWS]))
+        for first in range(0, len(cells), ON_A_SHEET):
+            sheets.append(_sheet(cells[first : first + ON_A_SHEET]))
     return sheets
 
 

@@ -23,6 +23,7 @@ from storage.catalog.catalog import Catalog
 from synthesis.agents.roster import agent_class, experts_of_units
 from synthesis.intent.own_form import resolve_own
 from synthesis.intent.resolve import BUILD_FROM, choose, resolve
+from synthesis.prompts import VERSION as PROMPTS
 from tasks.discover import Discovery
 from tasks.run import Run, absorb_anchors
 from tasks.words import count
@@ -58,7 +59,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Grouped:
+class Grouped:
     """Streams made into units together."""
 
     streams: tuple[Stream, ...]
@@ -91,7 +92,7 @@ def plan_work(run: Run, found: Discovery) -> Plan:
 def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
     """The plan of a build; asks the catalog a bounded number of questions, whatever the number of streams."""
     plan = Plan()
-    groups = [group for source, streams in found.sources for group in _groups(recipe, source, streams, plan)]
+    groups = [group for source, streams in found.sources for group in groups_of(recipe, source, streams, plan)]
     known = catalog.ended_units([unit.unit for group in groups for unit in group.units])
     for group in groups:
         for unit in group.units:
@@ -101,7 +102,7 @@ def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
                 plan.ended[unit.unit] = Ended(outcome, "" if problem is None else str(problem))
                 plan.known_slots.append((unit.slot, unit.unit))
     todo = [
-        _Grouped(group.streams, units)
+        Grouped(group.streams, units)
         for group in groups
         if (units := tuple(unit for unit in group.units if unit.unit not in known))
     ]
@@ -110,7 +111,7 @@ def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
     return plan
 
 
-def _groups(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan) -> Iterable[_Grouped]:
+def groups_of(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan) -> Iterable[Grouped]:
     """The groups of one source: streams that belong together for a task that joins them, each stream for the others."""
     for key, bundle in _bundles(source, streams):
         yield from _grouped(recipe, source, bundle, key, plan)
@@ -131,7 +132,7 @@ def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[st
     return bundles.items()
 
 
-def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key: str, plan: Plan) -> Iterable[_Grouped]:
+def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key: str, plan: Plan) -> Iterable[Grouped]:
     intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
     together: list[UnitPlan] = []
     apart: dict[str, list[UnitPlan]] = {stream.sha256: [] for stream in streams}
@@ -148,10 +149,10 @@ def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key:
             alone = [spec for spec in specs if spec.task_type not in joined]
             apart[stream.sha256] += _units(recipe, intent, alone, every, (stream,), where=stream.uri)
     if together:
-        yield _Grouped(everything, tuple(together))
+        yield Grouped(everything, tuple(together))
     for stream in streams:
         if apart[stream.sha256]:
-            yield _Grouped((stream,), tuple(apart[stream.sha256]))
+            yield Grouped((stream,), tuple(apart[stream.sha256]))
         elif not together:
             plan.unsuited.append(
                 InputOutcome(
@@ -208,6 +209,7 @@ def _units(
 ) -> list[UnitPlan]:
     """Keys for each spec: `unit` names everything its result depends on, `slot` what it is about."""
     identity = recipe.identity
+    told = None if recipe.synthesis.model is None else PROMPTS
     chosen = {spec.task_type for spec in specs}
 
     def made_by(spec: TaskSpec) -> list[Any]:
@@ -228,7 +230,7 @@ def _units(
                     [[stream.sha256, stream.name, stream.domain] for stream in streams],
                     [made_by(one) for one in (spec, *instead_of(spec))],
                     identity["sampling"],
-                    identity["synthesis"],
+                    [identity["synthesis"], told],
                     identity["reward"],
                 ]
             ),
@@ -241,7 +243,7 @@ def _units(
     ]
 
 
-def _lay_out(recipe: Recipe, groups: Sequence[_Grouped], catalog: Catalog, plan: Plan) -> None:
+def _lay_out(recipe: Recipe, groups: Sequence[Grouped], catalog: Catalog, plan: Plan) -> None:
     """Turns groups into rows of work, one for each segment, with what is known of it from earlier runs."""
     cut = {stream.sha256: cut_segments(stream, recipe.sampling.segment_seconds) for g in groups for stream in g.streams}
     anchored = catalog.anchored([segment.key for segments in cut.values() for segment in segments])

@@ -29,7 +29,16 @@ def build(
         str | None, typer.Option(help="daily_life, education, gui, embodied or aigc; found out when not given.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="Format of the inputs; found out when not given.")] = None,
-    backend: Annotated[str | None, typer.Option(help="What writes the outputs.", show_default="rules")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What writes the outputs: rules, openai, vllm, transformers.", show_default="rules"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A hub id, a folder, or the name that the server knows.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of an OpenAI-compatible server: http://localhost:8000/v1")
+    ] = None,
     schema: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Your own form: a JSON Schema file, or package.module:Model (Pydantic)."),
@@ -62,7 +71,22 @@ def build(
     """
     from dataclaw.progress import set_up_environment, stage_lines
 
-    recipe = _recipe(inputs, intent or [], out, domain, format, backend, schema, group_by, name, workers, catalog, rate)
+    recipe = _recipe(
+        inputs,
+        intent or [],
+        out,
+        domain,
+        format,
+        backend,
+        model,
+        base_url,
+        schema,
+        group_by,
+        name,
+        workers,
+        catalog,
+        rate,
+    )
     _look_for_sources(recipe)
     set_up_environment()
     from contextlib import redirect_stdout
@@ -94,6 +118,8 @@ def _recipe(
     domain: str | None,
     format: str | None,
     backend: str | None,
+    model: str | None,
+    base_url: str | None,
     schema: str | None,
     group_by: str | None,
     name: str | None,
@@ -111,6 +137,8 @@ def _recipe(
             "--domain": domain,
             "--format": format,
             "--backend": backend,
+            "--model": model,
+            "--base-url": base_url,
             "--schema": schema,
             "--group-by": group_by,
             "--name": name,
@@ -136,6 +164,8 @@ def _recipe(
         domain=domain,
         format=format,
         backend=backend,
+        model=model,
+        base_url=base_url,
         schema=schema,
         group_by=group_by,
         rate=rate,
@@ -192,11 +222,9 @@ def show_report(report: RunReport) -> None:
         print("  CPU: " + ", ".join(f"{cost.stage} {cost.cpu / total:.0%}" for cost in dearest))
     if report.usage.requests:
         usage = report.usage
-        print(
-            f"  models: {count(usage.requests, 'question')}, {usage.prompt_tokens} prompt tokens (from the prefix cache "
-            f"{usage.cached_tokens}, for {count(usage.images, 'picture')} {usage.image_tokens}), "
-            f"{usage.completion_tokens} written"
-        )
+        asked = f"{count(usage.requests, 'question')}, {count(usage.images, 'picture')}"
+        cached = f"{usage.cached_tokens} from the prefix cache"
+        print(f"  model: {asked}, {usage.prompt_tokens} tokens read ({cached}), {usage.completion_tokens} written")
     if report.message and (report.units_known or report.units_postponed):
         print(f"  {plain(report.message)}")
     if not usable(report):

@@ -8,13 +8,18 @@ import typer
 
 if TYPE_CHECKING:
     from schemas.errors import Problem
+    from schemas.recipe import Recipe
     from schemas.stream import Domain, Stream
     from schemas.task_spec import Intent, TaskSpec
+    from synthesis.estimate import Estimate
 
 
 def plan(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Files or folders of raw streams.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT]...", help="Files or folders of raw streams; with --cost also one recipe (.yaml)."
+        ),
     ] = None,
     intent: Annotated[str, typer.Option("--intent", "-i", metavar="TEXT", help="What you want, in your words.")] = "",
     domain: Annotated[
@@ -27,12 +32,20 @@ def plan(
     show_schema: Annotated[
         bool, typer.Option("--show-schema", help="Show the JSON Schema of what is built too.")
     ] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="What a build would ask of its model, in tokens.")] = False,
+    backend: Annotated[str | None, typer.Option(help="With --cost: openai, vllm or transformers.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="With --cost: the model.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="The task specs as JSON, schemas included.")] = False,
 ) -> None:
     """Show the task specs that an intent resolves to: confidence, reasons, constraints. Nothing is built.
 
     Example: `dataclaw plan --intent "Construct tutoring data from this lesson" lesson.mp4`
+
+    Example: `dataclaw plan --cost nightly.yaml`
     """
+    if cost:
+        _show_cost(inputs or [], intent, domain, schema, backend, model, json_)
+        return
     from dataclaw.recipes import domain_named
     from dataclaw.text import print_json
     from schemas.errors import UsageError
@@ -53,6 +66,78 @@ def plan(
         return
     for group, specs in resolved:
         _show(specs, choose(specs), group, show_schema)
+
+
+def _show_cost(
+    inputs: list[str],
+    intent: str,
+    domain: str | None,
+    schema: str | None,
+    backend: str | None,
+    model: str | None,
+    json_: bool,
+) -> None:
+    """What a build of these inputs would ask of its model."""
+    from dataclaw.recipes import from_arguments, is_recipe_file
+    from dataclaw.text import count, print_json, print_table
+    from schemas.errors import UsageError
+    from storage.recipes import load_recipe
+    from tasks.estimate import cost_of
+
+    intents = [intent] if intent.strip() else []
+    if is_recipe_file(inputs, intents):
+        recipe = load_recipe(inputs[0])
+    elif not inputs or not intents:
+        raise UsageError("--cost", "it needs inputs and an intent, or a recipe", "dataclaw plan --cost RECIPE.yaml")
+    else:
+        recipe = from_arguments(
+            inputs, intents, "memory://plan", domain=domain, schema=schema, backend=backend, model=model
+        )
+    sources = []
+    for source in recipe.sources:
+        streams, problems = _describe([source.uri], " ".join(source.intents or recipe.intents), source.domain)
+        for problem in problems:
+            typer.echo(f"left out: {_line(problem)}", err=True)
+        sources.append((source, streams))
+    found = cost_of(recipe, sources)
+    if json_:
+        print_json(
+            {
+                "streams": found.streams,
+                "known": found.known,
+                "tasks": {
+                    name: {"units": found.units[name], "usual": one.usual.model_dump(), "most": one.most.model_dump()}
+                    for name, one in found.by_task.items()
+                },
+                "usual": found.total.usual.model_dump(),
+                "most": found.total.most.model_dump(),
+            }
+        )
+        return
+    told = recipe.synthesis.model.name if recipe.synthesis.model else "no model: rules cost no tokens"
+    print(f"{count(found.streams, 'stream')}, backend {recipe.synthesis.backend}, {told}")
+    rows = [
+        (name, found.units[name], one.usual.images, one.usual.tokens, one.most.tokens)
+        for name, one in found.by_task.items()
+    ]
+    rows.append(("all", sum(found.units.values()), *_figures(found.total)))
+    print_table(["task type", "units", "pictures", "tokens, usual", "tokens, at most"], rows, title="To do:")
+    if found.known:
+        print(f"{count(found.known, 'unit')} known from earlier runs: they cost nothing")
+    print("usual: verified at the first try; at most: every answer and every repair as long as it may be")
+    _show_nights(recipe, found.total.usual.tokens)
+
+
+def _figures(one: Estimate) -> tuple[int, int, int]:
+    return one.usual.images, one.usual.tokens, one.most.tokens
+
+
+def _show_nights(recipe: Recipe, tokens: int) -> None:
+    """How long the budget makes it take."""
+    budget = recipe.budget
+    bounds = [bound for bound in (budget.run_tokens, budget.day_tokens) if bound is not None]
+    if bounds:
+        print(f"budget: {min(bounds)} tokens a run: {max(1, -(-tokens // min(bounds)))} runs")
 
 
 def _resolved(intent: Intent, streams: list[Stream], schema: str | None) -> list[tuple[list[Stream], list[TaskSpec]]]:

@@ -172,6 +172,11 @@ class Catalog:
         query = select(RunRow).where(self._db.of(RunRow)).order_by(RunRow.started.desc(), RunRow.id.desc()).limit(limit)
         return self._db.read(lambda session: [_run_record(row) for row in session.scalars(query)])
 
+    def recipe_of(self, run_id: str) -> str | None:
+        """The recipe of a run as JSON; None for a run that is not known."""
+        query = select(RunRow.recipe).where(self._db.of(RunRow), RunRow.id == run_id)
+        return self._db.read(lambda session: session.scalar(query))
+
     def last_report(self) -> RunReport | None:
         """The report of the newest run that left one."""
         query = select(RunRow.report).where(self._db.of(RunRow), RunRow.report.is_not(None))

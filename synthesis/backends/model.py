@@ -139,10 +139,7 @@ class ModelWriter:
         """Where to look: the model's choice, or everything where that can be looked at anyway."""
         evidence = self._evidence
         everything = prompt.whole(evidence)
-        lasting = sum(window.t1 - window.t0 for window in everything)
-        if not self._settings.thumbnails or lasting <= self._settings.frames * _SECONDS_PER_FRAME:
-            return everything
-        if not any(showing.has_pictures(stream) for stream in evidence.streams):
+        if not asks_where(evidence, self._settings):
             return everything
         answer = await self._fitting(self._ask_where)
         return prompt.windows_of(answer, evidence, _LEAST_WINDOW)
@@ -245,6 +242,14 @@ class ModelWriter:
             times = select_moments(anchors, window.t0, window.t1, budget)
             moments += [(window.stream, time) for time in times if (window.stream, time) not in moments]
         return moments[:frames]
+
+
+def asks_where(evidence: Evidence, settings: ModelSpec) -> bool:
+    """Whether there is something to choose: more time with pictures than full-size frames show anyway."""
+    lasting = sum(window.t1 - window.t0 for window in prompt.whole(evidence))
+    if not settings.thumbnails or lasting <= settings.frames * _SECONDS_PER_FRAME:
+        return False
+    return any(showing.has_pictures(stream) for stream in evidence.streams)
 
 
 def _canonical(text: str) -> str:
