@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from benchmark.experts.kinds import kinds_of
@@ -62,7 +63,20 @@ class Plan:
     @property
     def work(self) -> int:
         """How many times a stream will be looked at, by experts that can be loaded here."""
-        return sum(len(self.streams_for(expert)) for name in self.experts if not (expert := expert_class(name)).lacks())
+        here = (expert_class(name) for name in self.experts if not missing(name))
+        return sum(len(self.streams_for(expert)) for expert in here)
+
+
+@cache
+def missing(name: str) -> tuple[Problem, ...]:
+    """What this machine lacks for an expert; that its code cannot be imported is such a lack."""
+    try:
+        return tuple(expert_class(name).lacks())
+    except UsageError as error:
+        return (error.problem,)
+    except Exception as error:  # an expert that cannot tell must not take the others down
+        remedy = "Report it with the version of the expert"
+        return (Problem(input=f"expert {name}", cause=f"cannot tell what it lacks: {_cause(error)}", remedy=remedy),)
 
 
 def plan(folders: Sequence[Path], experts: Sequence[str] = (), members: int = MEMBERS) -> Plan:
@@ -113,11 +127,11 @@ def run(plan: Plan, advance: Callable[[int], object] = lambda done: None) -> Res
 
 
 def _outcome(name: str, plan: Plan, advance: Callable[[int], object]) -> Outcome:
+    lacks = missing(name)
+    if lacks:
+        return Outcome(name, _version(name), Standing.NOT_HERE, why="; ".join(str(problem) for problem in lacks))
     expert = expert_class(name)
     readable = sum(one.stream.has(*expert.reads) for one in plan.streams)
-    missing = expert.lacks()
-    if missing:
-        return Outcome(name, expert.version, Standing.NOT_HERE, why="; ".join(str(problem) for problem in missing))
     chosen = plan.streams_for(expert)
     unlabelled = sorted(kinds_of(expert) - {labels.kind for one in chosen for labels in one.labels})
     if not chosen:
@@ -164,6 +178,13 @@ def _outcome(name: str, plan: Plan, advance: Callable[[int], object]) -> Outcome
         unlabelled=tuple(unlabelled),
         problems=tuple(problems),
     )
+
+
+def _version(name: str) -> str:
+    try:
+        return expert_class(name).version
+    except UsageError:
+        return "?"
 
 
 def _measure(

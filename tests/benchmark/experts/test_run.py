@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
@@ -72,6 +73,14 @@ class Broken(Blind):
         raise ValueError("no such layer")
 
 
+class Puzzled(Blind):
+    name: ClassVar[str] = "puzzled"
+
+    @classmethod
+    def lacks(cls, **parameters: Scalar) -> list[Problem]:
+        raise ImportError("half installed")
+
+
 class Unloadable(Blind):
     name: ClassVar[str] = "unloadable"
 
@@ -86,9 +95,17 @@ class Deaf(Blind):
 
 @pytest.fixture
 def roster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    own = {one.name: one for one in (Blind, Absent, Broken, Unloadable, Deaf)}
-    monkeypatch.setattr(run_module, "expert_class", lambda name: own.get(name) or expert_class(name))
-    return
+    own = {one.name: one for one in (Blind, Absent, Broken, Puzzled, Unloadable, Deaf)}
+
+    def loaded(name: str) -> type[Expert]:
+        if name == "uninstalled":
+            raise UsageError("expert uninstalled", "uninstalled:It cannot be loaded", "Install what it needs")
+        return own.get(name) or expert_class(name)
+
+    monkeypatch.setattr(run_module, "expert_class", loaded)
+    run_module.missing.cache_clear()
+    yield
+    run_module.missing.cache_clear()
 
 
 def scored(results: Results, expert: str, kind: str) -> float | None:
@@ -119,17 +136,26 @@ def test_an_expert_that_finds_nothing_any_more_is_scored_nought(samples: Path, r
 
 
 def test_what_cannot_run_is_listed_with_its_reason_and_the_others_go_on(samples: Path, roster: None) -> None:
-    results = run(plan([samples / "daily_life"], ["absent", "broken", "unloadable", "deaf", "shots"]))
+    names = ("absent", "uninstalled", "puzzled", "broken", "unloadable", "deaf", "shots")
+    results = run(replace(plan([samples / "daily_life"]), experts=names))
     states = {one.expert: one.standing for one in results.outcomes}
     assert states == {
         "absent": Standing.NOT_HERE,
+        "uninstalled": Standing.NOT_HERE,
+        "puzzled": Standing.NOT_HERE,
         "broken": Standing.FAILED,
         "unloadable": Standing.FAILED,
         "deaf": Standing.NO_LABELS,
         "shots": Standing.SCORED,
     }
     said = "\n".join(remarks(results))
-    for words in ("its weights are not here", "no such layer", "weights are cut off", "no stream has a track"):
+    for words in (
+        "its weights are not here",
+        "no such layer",
+        "weights are cut off",
+        "no stream has a track",
+        "half installed",
+    ):
         assert words in said
     assert results.failed
 
