@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def build(folder: Path, model: Path, rank: int = 4, seed: int = 0) -> Path:
+def make(folder: Path, model: Path, rank: int = 4, seed: int = 0) -> Path:
     """Saves an adapter for the checkpoint in `model` into `folder`, and returns it. It changes what the model says."""
     import torch
     from peft import LoraConfig, get_peft_model

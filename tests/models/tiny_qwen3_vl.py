@@ -44,7 +44,7 @@ evidence explanation frame frames goal instruction items kind label name options
 reason segments start state steps summary task text time title type value""".split()  # noqa: SIM905
 
 
-def build(folder: Path, seed: int = 0) -> Path:
+def make(folder: Path, seed: int = 0) -> Path:
     """Saves model and processor into `folder`, as a checkpoint of the hub is laid out, and returns it."""
     import torch
     from transformers import Qwen2VLImageProcessor, Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor

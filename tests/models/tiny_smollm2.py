@@ -6,7 +6,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 
-def build(folder: Path) -> Path:
+def make(folder: Path) -> Path:
     """Saves model and tokenizer into `folder`, as a checkpoint of the hub is laid out, and returns it."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -6,3 +6,5 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
 
 from tests.models.fixtures import smollm2, tiny_adapter, tiny_qwen3_vl, vllm_server
+
+__all__ = ["smollm2", "tiny_adapter", "tiny_qwen3_vl", "vllm_server"]
