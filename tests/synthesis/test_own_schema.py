@@ -359,6 +359,16 @@ def test_questions_are_asked_once_however_many_lists_fall_back_to_them(monkeypat
     assert len(asked) == 1
 
 
+def test_questions_that_reach_beyond_the_stretch_of_their_item_are_left_out() -> None:
+    item = thing("question answer", question=TEXT, answer=TEXT)
+    shot = thing("start end questions", start=NUMBER, end=NUMBER, questions=listing(item))
+    shots = made(thing("shots", shots=listing(shot)), FILM)["shots"]
+    assert [shot["start"] for shot in shots] == [0.0, 5.5, 10.5, 18.0, 27.0]
+    lines = made(listing(thing("start question", start=NUMBER, question=TEXT)), FILM)
+    assert lines
+    assert all(line["question"] for line in lines)
+
+
 def test_references_lead_anywhere_in_the_schema() -> None:
     item = thing("start text", start=NUMBER, text=TEXT)
     schema = thing(

@@ -22,6 +22,7 @@ from schemas.task_spec import Intent, TaskSpec
 from synthesis.agents.own_schema.fill import UnfillableError, fill
 from synthesis.agents.own_schema.marks import families, marked, types_of, unprovable
 from synthesis.agents.own_schema.soundness import sound
+from synthesis.agents.proofs import proved
 from synthesis.base import Agent, Evidence, GroundedAgent, Recognition
 from synthesis.verification.format import parse, steps
 from synthesis.verification.grounding import resolved, schema_of
@@ -37,7 +38,7 @@ class OwnSchemaAgent(GroundedAgent):
     """Fills a user's schema. `bound_to` gives the agent for one schema."""
 
     task_type: ClassVar[str] = TASK_TYPE
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     domains: ClassVar[frozenset[Domain]] = frozenset(Domain)
     output: ClassVar[type[BaseModel]] = OwnForm
     joins: ClassVar[bool] = True
@@ -77,7 +78,8 @@ class OwnSchemaAgent(GroundedAgent):
             raise UnsuitedError(
                 uri, f"what was measured does not fit the schema: {invalid.errors[0]}", "Relax it there."
             )
-        return OwnForm(value)
+        # A question may quote lines and moments beyond the stretch that its item gives: such items cannot be proved.
+        return proved(self, OwnForm(value), evidence)
 
     def repair(self, output: BaseModel, unsupported: Sequence[Support], evidence: Evidence) -> BaseModel | None:
         """The innermost list items that hold an unsupported claim go, as long as the schema bears it."""
