@@ -96,9 +96,9 @@ class OpenAIChat:
         )
 
     def tokens(self, text: str) -> int:
-        """A guess without a tokenizer: what the words, digits, marks and bytes of a text take in the vocabularies of
-        Qwen and SmolLM2. Cautious by 10 to 25 percent for English and source code, right to 3 percent for numbers,
-        and two times too high for Chinese, which small vocabularies cut that small (docs/backends.md).
+        """A guess without a tokenizer, by words, digits, marks and bytes. Against Qwen's and SmolLM2's tokenizers it is
+        7 to 33 percent too high for English and source code and right to 3 percent for facts and numbers, of which
+        prompts are full; what it is for other scripts stands in docs/backends.md.
         """
         return sum(_piece_tokens(piece) for piece in _PIECES.finditer(text))
 
