@@ -15,6 +15,7 @@ from tasks.discover import discover_streams
 from tasks.plan import plan_work
 from tasks.preflight import preflight
 from tasks.publish import publish_snapshot
+from tasks.queries import with_queries
 from tasks.report import report_run
 from tasks.run import begin_run
 from tasks.tailor import tailor
@@ -40,7 +41,7 @@ def build_corpus(recipe: Recipe | str) -> RunReport:
     Raises:
         DataClawError: the recipe, the machine or the storage is not as it must be; nothing committed is lost.
     """
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = with_queries(load_recipe(recipe) if isinstance(recipe, str) else recipe)
     preflight(recipe)
     with begin_run(recipe) as run:
         found = discover_streams(run)

@@ -25,6 +25,7 @@ from schemas.usage import Usage
 from synthesis.agents.roster import agent_of
 from synthesis.backends.base import Writer
 from synthesis.backends.roster import backend_class
+from synthesis.backends.secret import Secrets
 from synthesis.base import Agent, Evidence
 from synthesis.evidence import pick_frames, select_anchors, within
 from synthesis.prompt import prepared
@@ -42,9 +43,14 @@ class SynthesiseGroups:
 
     Args:
         allowance: what this worker may ask of models.
+        secrets: keys of the servers that it asks.
     """
 
-    def __init__(self, recipe: Recipe, run: str, allowance: Allowance = NO_BOUND) -> None:
+    def __init__(
+        self, recipe: Recipe, run: str, allowance: Allowance = NO_BOUND, secrets: Secrets | None = None
+    ) -> None:
+        if secrets is not None:
+            secrets.install()
         self._recipe = recipe
         self._recipe_hash = recipe.hash
         self._run = run

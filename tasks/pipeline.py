@@ -14,6 +14,7 @@ from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import WORK_SCHEMA, Work
 from storage.write import WriteTriplets
 from synthesis.agents.roster import experts_of_units
+from synthesis.backends.secret import Secrets
 from synthesis.purse import NO_BOUND, Allowance
 from synthesis.synthesise import SynthesiseGroups
 
@@ -22,7 +23,14 @@ _SIDE_CPU = 0.1
 every actor can be placed and the chain cannot stall, on two cores as on two hundred."""
 
 
-def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int, allowance: Allowance = NO_BOUND) -> Dataset:
+def assemble(
+    work: Sequence[Work],
+    recipe: Recipe,
+    run: str,
+    cpus: int,
+    allowance: Allowance = NO_BOUND,
+    secrets: Secrets | None = None,
+) -> Dataset:
     """The pipeline over all pending segments of a run, whose workers may together spend an allowance on models. Nothing
     runs before it is iterated."""
     place = recipe.placement
@@ -57,7 +65,7 @@ def assemble(work: Sequence[Work], recipe: Recipe, run: str, cpus: int, allowanc
         )
         .map_batches(
             SynthesiseGroups,
-            fn_constructor_args=(recipe, run, allowance.shared(writers[1])),
+            fn_constructor_args=(recipe, run, allowance.shared(writers[1]), secrets),
             batch_format="pyarrow",
             batch_size=1,
             compute=ActorPoolStrategy(

@@ -17,7 +17,9 @@ from schemas.stream import Domain
 from sources.roster import reader
 from storage.location import Location
 from synthesis.agents.own_schema.soundness import sound
+from synthesis.backends.model import ModelBackend
 from synthesis.backends.roster import backend_class
+from tasks.secrets import secrets_of
 
 _DECODERS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg4", "gif", "mjpeg", "png")
 """What streams of the supported formats are coded with. PyAV brings its own; a system build may lack some."""
@@ -67,7 +69,20 @@ def check_machine(recipe: Recipe) -> Iterable[Problem]:
     names = {name for domain in Domain if None in domains or domain in domains for name in default_names(domain)}
     for spec in recipe.experts if recipe.experts is not None else [ExpertSpec(name=name) for name in sorted(names)]:
         yield from expert_class(spec.name).lacks(**spec.parameters)
+    yield from check_backend(recipe)
     yield from check_corpus(recipe.corpus)
+
+
+def check_backend(recipe: Recipe) -> Iterable[Problem]:
+    """The backend has its model, its packages and its key. No weights are loaded and no server is asked."""
+    try:
+        secrets_of(recipe).install()
+        backend = backend_class(recipe.synthesis.backend)(recipe.synthesis, recipe.placement.serving)
+    except DataClawError as error:
+        yield error.problem
+        return
+    if isinstance(backend, ModelBackend):
+        yield from backend.lacks()
 
 
 def check_codecs() -> Iterable[Problem]:

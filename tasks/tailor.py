@@ -33,6 +33,7 @@ from tasks.discover import Discovery
 from tasks.pipeline import assemble
 from tasks.plan import Plan, make_plan
 from tasks.run import Run, absorb_anchors
+from tasks.secrets import secrets_of
 from tasks.words import count
 
 _PASSES = 3
@@ -114,9 +115,9 @@ def _least(of_run: int | None, by_run: int, of_day: int | None, by_day: int) -> 
 
 def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done: Tailored, progress: _Progress) -> None:
     try:
-        for block in assemble(work, run.recipe, run.id, cpus, allowance(run, catalog)).iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
+        for block in assemble(
+            work, run.recipe, run.id, cpus, allowance(run, catalog), secrets_of(run.recipe)
+        ).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             written = Written.from_table(block)
             with done.watch.running("commit", calls=1):
                 catalog.commit(run.id, written)

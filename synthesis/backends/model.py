@@ -11,9 +11,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 from schemas.base import canonical_json
-from schemas.errors import UsageError
+from schemas.errors import Problem, UsageError
 from schemas.recipe import ModelSpec, Serving, Synthesis
 from schemas.score import Score
 from schemas.trail import Step, Trail
@@ -30,6 +31,7 @@ from synthesis.backends.chat import (
     TooLongError,
     tokens_of,
 )
+from synthesis.backends.secret import Secret
 from synthesis.base import Agent, Evidence
 from synthesis.prompts import VERSION
 from synthesis.purse import Purse, StreamSpentError
@@ -58,8 +60,13 @@ class ModelBackend(ABC):
                 "Set synthesis.model.name (or --model): a hub id, a folder, or the name that the server knows.",
             )
         self.settings = settings.model
+        self.serving = serving
         self.chat = self.open_chat(settings.model, serving)
         self.model: str | None = self.chat.model
+
+    def lacks(self) -> list[Problem]:
+        """What this machine lacks for the model to be asked."""
+        return []
 
     @abstractmethod
     def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
@@ -82,6 +89,14 @@ class OpenAIBackend(ModelBackend):
 
         return OpenAIChat(model, serving)
 
+    def lacks(self) -> list[Problem]:
+        """The key that the recipe names."""
+        try:
+            Secret(self.serving.key).read()
+        except UsageError as error:
+            return [error.problem]
+        return []
+
 
 class VLLMBackend(ModelBackend):
     """A vLLM engine in the worker."""
@@ -93,6 +108,9 @@ class VLLMBackend(ModelBackend):
 
         return VLLMChat(model, serving)
 
+    def lacks(self) -> list[Problem]:
+        return _not_installed(self.name, "vllm")
+
 
 class TransformersBackend(ModelBackend):
     """A model in the worker through transformers: for small machines."""
@@ -103,6 +121,9 @@ class TransformersBackend(ModelBackend):
         from synthesis.backends.transformers import TransformersChat
 
         return TransformersChat(model, serving)
+
+    def lacks(self) -> list[Problem]:
+        return _not_installed(self.name, "torch", "transformers")
 
 
 class ModelWriter:
@@ -242,6 +263,19 @@ class ModelWriter:
             times = select_moments(anchors, window.t0, window.t1, budget)
             moments += [(window.stream, time) for time in times if (window.stream, time) not in moments]
         return moments[:frames]
+
+
+def _not_installed(backend: str, *modules: str) -> list[Problem]:
+    """A problem for each package that is not there."""
+    return [
+        Problem(
+            input=f"backend {backend}",
+            cause=f"the package {module} is not installed",
+            remedy=f"pip install 'dataclaw-factory[{'vllm' if module == 'vllm' else 'experts'}]'",
+        )
+        for module in modules
+        if find_spec(module) is None
+    ]
 
 
 def asks_where(evidence: Evidence, settings: ModelSpec) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from schemas.errors import UsageError
 
 _DEFAULT = "OPENAI_API_KEY"
-_BLOCK = "prefect:"
+BLOCK = "prefect:"
 _PLACEHOLDER = 8
 """Keys shorter than this are those that local servers are given for form's sake (`EMPTY`, `none`): to blot them out
 would blot out words."""
@@ -36,8 +37,8 @@ class Secret:
     def variable(self) -> str:
         if self.reference is None:
             return _DEFAULT
-        if self.reference.startswith(_BLOCK):
-            return variable_of_block(self.reference.removeprefix(_BLOCK))
+        if self.reference.startswith(BLOCK):
+            return variable_of_block(self.reference.removeprefix(BLOCK))
         return self.reference
 
     def read(self) -> str:
@@ -49,7 +50,7 @@ class Secret:
         key = os.environ.get(self.variable, "").strip()
         if not key and self.reference is not None:
             remedy = f"Set it where the workers run, e.g. export {self.variable}=..."
-            if self.reference.startswith(_BLOCK):
+            if self.reference.startswith(BLOCK):
                 remedy = "The build reads it from the Prefect block: see that the block exists and is not empty."
             raise UsageError(
                 f"placement.serving.key {self.reference}", f"the variable {self.variable} is not set", remedy
@@ -70,3 +71,14 @@ class Secret:
         for form in (key, quote(key, safe=""), json.dumps(key)[1:-1]):
             text = text.replace(form, HIDDEN)
         return text
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Keys on their way to workers, by the variable in which each is looked for. Shown nowhere."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def install(self) -> None:
+        """Puts them where :class:`Secret` looks."""
+        os.environ.update(self.values)
