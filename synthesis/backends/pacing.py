@@ -214,6 +214,8 @@ class Pace:
         self._requests = None if requests_per_minute is None else Bucket(requests_per_minute, clock)
         self._tokens = None if tokens_per_minute is None else Bucket(tokens_per_minute, clock)
         self._resume = clock()
+        self._lost = False
+        """A request ran out of patience, and none was answered since."""
         self._clock, self._sleep, self._chance = clock, sleep, chance
 
     @asynccontextmanager
@@ -240,6 +242,7 @@ class Pace:
 
     def answered(self) -> None:
         """A request was answered: a little more may be asked at once."""
+        self._lost = False
         self.gate.widen()
 
     def too_much(self, turn: Turn) -> None:
@@ -251,8 +254,14 @@ class Pace:
         self._resume = max(self._resume, self._clock() + seconds)
 
     async def retrying(self, attempt: Callable[[], Awaitable[Answer]], patience: float, name: str) -> Answer:
-        """:func:`retrying` by this clock."""
-        return await retrying(attempt, patience, name, clock=self._clock, sleep=self._sleep, chance=self._chance)
+        """:func:`retrying` by this clock. Patience is spent once: while nothing was answered since it ran out, each
+        further request is tried a single time, so that a run over a server that is gone ends soon."""
+        patience = 0.0 if self._lost else patience
+        try:
+            return await retrying(attempt, patience, name, clock=self._clock, sleep=self._sleep, chance=self._chance)
+        except GaveUpError:
+            self._lost = True
+            raise
 
 
 def retry_after(headers: Mapping[str, str], now: Clock = time.time) -> float | None:

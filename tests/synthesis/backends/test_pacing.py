@@ -318,3 +318,19 @@ def test_tokens_a_minute_hold_by_what_requests_truly_cost() -> None:
 
     asyncio.run(scenario())
     assert time.slept == [pytest.approx(1.0)]
+
+
+def test_patience_with_a_server_that_is_gone_is_spent_once_until_it_answers() -> None:
+    time = Time()
+    pace = Pace(4, clock=time.clock, sleep=time.sleep, chance=lambda: 1.0)
+
+    async def run() -> None:
+        for waits in (True, False, False):
+            before = time.now
+            with pytest.raises(GaveUpError):
+                await pace.retrying(failing(99), 30.0, "it")
+            assert (time.now > before) is waits
+        pace.answered()
+        assert await pace.retrying(failing(3), 30.0, "it") == 4
+
+    asyncio.run(run())

@@ -1,0 +1,6 @@
+"""Makes `faulty_server` importable here: pytest's importlib mode leaves sys.path alone."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
