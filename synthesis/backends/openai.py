@@ -289,7 +289,7 @@ class OpenAIChat:
         if status == 404 or refusal.code == _NO_MODEL or refusal.parameter == "model":
             return UsageError(
                 self._shown,
-                f"there is no model {self._served} (status {status}: {words})",
+                f"there is no model {self._served}, or nothing at all at this URL (status {status}: {words})",
                 f"Give synthesis.model.name (or adapter) as the server lists it: curl {_models(self._shown)}. "
                 "placement.serving.base_url mostly ends in /v1.",
             )
