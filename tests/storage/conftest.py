@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from schemas.triplet import EncodedImage, EvidenceFrame, Provenance, Triplet, tr
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
 from storage.write import WriteTriplets
+from tests.storage.postgresql import Server, missing
 
 NASTY = "zwei Zeilen\nund # ein \t'Zitat' \"日本語\" 🎬"
 
@@ -153,23 +155,52 @@ def _outcome(unit: str, slot: str | None, outcome: Outcome) -> UnitOutcome:
     )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A new database of each kind. PostgreSQL is tested where DATACLAW_TEST_POSTGRESQL names a server."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/catalog.db"
-        return
-    server = os.environ.get("DATACLAW_TEST_POSTGRESQL")
-    if not server:
-        pytest.skip("set DATACLAW_TEST_POSTGRESQL to the URL of a PostgreSQL server where databases may be made")
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[Server]:
+    """A PostgreSQL server of the tests' own, which a test may stop and start."""
+    if reason := missing():
+        pytest.skip(reason)
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest) -> str:
+    """A PostgreSQL server where databases may be made: the one that DATACLAW_TEST_POSTGRESQL names, or our own."""
+    named = os.environ.get("DATACLAW_TEST_POSTGRESQL")
+    if named:
+        return named
+    server: Server = request.getfixturevalue("own_server")
+    return server.url
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """The URL of an empty database, which is dropped again."""
     name = f"dataclaw_{uuid.uuid4().hex}"
-    administration = create_engine(server, isolation_level="AUTOCOMMIT")
+    administration = create_engine(server_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     with administration.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     yield administration.url.set(database=name).render_as_string(hide_password=False)
     with administration.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     administration.dispose()
+
+
+@pytest.fixture
+def postgresql(server_url: str) -> Iterator[str]:
+    """An empty database on PostgreSQL."""
+    with new_database(server_url) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of each kind. PostgreSQL is tested where it is installed, or DATACLAW_TEST_POSTGRESQL names it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/catalog.db"
+    database: str = request.getfixturevalue("postgresql")
+    return database
 
 
 @pytest.fixture(params=["local", "memory"])
