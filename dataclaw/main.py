@@ -15,6 +15,7 @@ from dataclaw.commands.build import build
 from dataclaw.commands.doctor import doctor
 from dataclaw.commands.plan import plan
 from dataclaw.commands.rejects import quarantine, rejects
+from dataclaw.commands.replay import replay
 from dataclaw.commands.samples import samples
 from dataclaw.commands.status import runs, status
 from dataclaw.commands.verify import verify
@@ -117,7 +118,7 @@ def _options(
         os.environ[DEBUG] = "1"
 
 
-for command in (samples, plan, build, verify, status, runs, rejects, quarantine, view, doctor):
+for command in (samples, plan, build, verify, replay, status, runs, rejects, quarantine, view, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench")
 

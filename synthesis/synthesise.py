@@ -13,7 +13,7 @@ import pyarrow as pa
 from experts.ensemble import Stopwatch
 from experts.roster import EXPERTS, expert_class, signature, specs_for
 from schemas.anchor import FactualAnchor
-from schemas.errors import DataClawError, NeedsModelError, Problem, UnsuitedError
+from schemas.errors import DataClawError, NeedsModelError, Problem, UnsuitedError, UsageError
 from schemas.outcome import Outcome, UnitOutcome
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import RESULT_SCHEMA, Group, Result, UnitPlan
@@ -146,6 +146,8 @@ class SynthesiseGroups:
             return _End(Outcome.FILTERED, problem=Problem(input=where, cause=cause, remedy=remedy))
         except SpentError as error:
             return _End(Outcome.POSTPONED, problem=error.problem.model_copy(update={"input": where}))
+        except UsageError:
+            raise  # a wrong key or model breaks every unit alike: the run ends, and what is left stays pending
         except Exception as error:  # one broken unit must not take the others down; it ends with its reason
             return _broken(where, agent.task_type, error)
 

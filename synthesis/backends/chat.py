@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from schemas.errors import DataClawError, UnsuitedError
 from schemas.usage import Usage
@@ -112,11 +112,20 @@ class Chat(Protocol):
         ...
 
 
-class TooLongError(DataClawError):
+class _UnansweredError(DataClawError):
+    usage = Usage()
+    """What the attempts cost all the same."""
+
+    def costing(self, usage: Usage) -> Self:
+        self.usage = usage
+        return self
+
+
+class TooLongError(_UnansweredError):
     """A request does not fit into the model's context: ask with less evidence."""
 
 
-class UnavailableError(DataClawError):
+class UnavailableError(_UnansweredError):
     """A server or an engine gives no answer: the unit fails, and a later run tries it again."""
 
 

@@ -29,6 +29,7 @@ from synthesis.backends.chat import (
     Request,
     Sampling,
     TooLongError,
+    UnavailableError,
     tokens_of,
 )
 from synthesis.backends.secret import Secret
@@ -240,9 +241,12 @@ class ModelWriter:
         try:
             reply = await self._chat.complete(request)
             used = reply.usage
+        except (TooLongError, UnavailableError) as error:
+            used = error.usage
+            raise
         finally:
             self._purse.settle(estimate, used)
-        self.usage += used
+            self.usage += used
         if self.trail is not None:
             self.trail = self.trail.model_copy(
                 update={"exchanges": (*self.trail.exchanges, exchange(step, request, reply, self.trail))}

@@ -86,6 +86,8 @@ class OpenAIChat:
         question = _Question(request, [_message(message) for message in request.messages], tokens_of(request, self))
         try:
             return await self._pace.retrying(lambda: self._attempt(question), self._patience, self._shown)
+        except (TooLongError, UnavailableError) as error:
+            raise error.costing(question.spent) from error.__cause__
         except GaveUpError as error:
             last, times, seconds = error.last.cause, error.attempts, error.seconds
         raise UnavailableError(
@@ -93,7 +95,7 @@ class OpenAIChat:
             f"no answer (attempts: {times}, over {seconds:.0f} s); the last time {last}",
             "See that the server runs and can be reached from the workers; the next run asks again. "
             "placement.serving.patience is how many seconds a server may be away.",
-        )
+        ).costing(question.spent)
 
     def tokens(self, text: str) -> int:
         """A guess without a tokenizer, by words, digits, marks and bytes. Against Qwen's and SmolLM2's tokenizers it is

@@ -4,3 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
+
+from tests.models.fixtures import smollm2, smollm2_server, tiny_qwen3_vl, vllm_server
+
+__all__ = ["smollm2", "smollm2_server", "tiny_qwen3_vl", "vllm_server"]

@@ -125,11 +125,11 @@ def test_a_night_of_faults_loses_nothing_and_the_row_can_be_replayed(tmp_path: P
 
 def test_a_budget_that_is_met_ends_the_night_and_the_next_goes_on(tmp_path: Path) -> None:
     with FaultyServer([], then=ok(truthful)) as server:
-        file = recipe(tmp_path, server, clips=6, budget={"run_tokens": 6000})
+        file = recipe(tmp_path, server, clips=6, budget={"run_tokens": 3000})
         nights = []
         for _ in range(6):
             report = build(file)
-            assert report["usage"]["prompt_tokens"] + report["usage"]["completion_tokens"] <= 6000
+            assert report["usage"]["prompt_tokens"] + report["usage"]["completion_tokens"] <= 3000
             nights.append((report["units_done"], report["units_postponed"]))
             if not report["units_postponed"]:
                 break

@@ -1,0 +1,47 @@
+"""Intents read by the model behind a recipe's server: each once, then remembered with the corpus."""
+
+from __future__ import annotations
+
+import asyncio
+
+from schemas.base import digest
+from schemas.recipe import Recipe
+from storage.corpus import Corpus
+from synthesis.backends.chat import Message, Request, Sampling
+from synthesis.backends.model import OpenAIBackend
+from synthesis.intent.model import IntentModel, ModelReading
+
+FOLDER = "intents"
+_MOST_TOKENS = 1500
+
+
+class ServedModel:
+    """An intent model over the server that writes the outputs. What it answered is kept as a file of the corpus: the
+    same intent is read the same way every night, and asked of nobody again."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._backend = OpenAIBackend(recipe.synthesis, recipe.placement.serving)
+        self._corpus = Corpus.open(recipe.corpus).location
+
+    def complete_json(self, prompt: str, schema: str) -> str:
+        path = f"{FOLDER}/{digest([self._backend.model, prompt, schema])}.json"
+        if self._corpus.exists(path):
+            return self._corpus.read_bytes(path).decode()
+        answer = asyncio.run(self._ask(prompt, schema))
+        ModelReading.model_validate_json(answer)  # what is no reading is not remembered
+        self._corpus.replace(path, answer.encode())
+        return answer
+
+    async def _ask(self, prompt: str, schema: str) -> str:
+        told = f"{prompt}\n\nSchema of the answer:\n{schema}"
+        request = Request((Message("user", (told,)),), schema, Sampling(max_tokens=_MOST_TOKENS))
+        try:
+            return (await self._backend.chat.complete(request)).text
+        finally:
+            await self._backend.close()
+
+
+def intent_model(recipe: Recipe) -> IntentModel | None:
+    """The model that reads the intents of a recipe; None where the rules do: without a model, and with an engine that
+    runs in the workers, which the driver does not have."""
+    return ServedModel(recipe) if recipe.synthesis.backend == OpenAIBackend.name else None
