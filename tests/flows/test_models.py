@@ -59,8 +59,10 @@ def recipe(folder: Path, server: FaultyServer, clips: int = 4, **rest: Any) -> P
         "intents": ["The lines with their mood."],
         "output_schema": "lines.json",
         "synthesis": {"backend": "openai", "model": {"name": "truthful", "max_tokens": 400}},
-        "placement": {"serving": {"base_url": server.base_url, "key": "TEST_KEY", "patience": 30, "timeout": 5,
-                                  "concurrency": 3}},
+        "placement": {
+            "extract_workers": [1, 2],
+            "serving": {"base_url": server.base_url, "key": "TEST_KEY", "patience": 30, "timeout": 5, "concurrency": 3},
+        },
     }  # fmt: skip
     for key, value in rest.items():
         section = text.setdefault(key, {})
