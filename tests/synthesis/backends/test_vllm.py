@@ -66,12 +66,14 @@ def actor(tiny_qwen3_vl: Path, tiny_adapter: Path) -> Iterator[Any]:
         async def complete(self, request: Request) -> Reply:
             return await self.chat.complete(request)
 
-        async def kill_engine(self) -> None:
+        async def engines(self) -> set[int]:
             import psutil
 
-            for process in psutil.Process().children(recursive=True):
-                if "EngineCore" in process.name():
-                    os.kill(process.pid, signal.SIGKILL)
+            processes = psutil.Process().children(recursive=True)
+            return {process.pid for process in processes if any("EngineCore" in word for word in process.cmdline())}
+
+        async def kill(self, process: int) -> None:
+            os.kill(process, signal.SIGKILL)
 
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     yield Worker.remote()
@@ -191,8 +193,11 @@ def test_an_engine_that_dies_is_started_again(actor: Any) -> None:
 
     request = question(picture(), "What is this?", schema=SCHEMAS["enum"])
     before = ray.get(actor.complete.remote(request))
-    ray.get(actor.kill_engine.remote())
+    (engine,) = ray.get(actor.engines.remote())
+    ray.get(actor.kill.remote(engine))
     assert ray.get(actor.complete.remote(request)).text == before.text
+    (other,) = ray.get(actor.engines.remote())
+    assert other != engine
 
 
 def test_an_engine_that_dies_again_and_again_is_given_up(tiny_qwen3_vl: Path, run: Run) -> None:
