@@ -81,6 +81,8 @@ def remarks(results: Results) -> Iterator[str]:
             yield f"{name}: {one.standing.value}: {one.why}"
         if one.unlabelled and one.standing is Standing.SCORED:
             yield f"{name}: no labels for {', '.join(one.unlabelled)}"
+        for kind in one.silent:
+            yield f"{name}: found no {kind} anywhere: it is broken, needs a parameter for it, or does not look for it"
         for problem in one.problems:
             yield f"{name}: failed on {problem}"
     for data_set, count in results.left_out.items():
@@ -174,7 +176,7 @@ def picture(results: Results) -> str:
     for one in results.outcomes:
         if one.latency is not None:
             share = _log_share(one.latency)
-            figure = f"{1000 * one.latency:.3g} ms per s"
+            figure = f"{_milliseconds(one.latency)} ms per s"
             costs.append(Line(f"{one.expert} {one.version}", "", y, bar=_WIDTH * share, figure=figure))
             y += _STEP
     powers = range(round(math.log10(_FASTEST)), round(math.log10(_SLOWEST)) + 1)
@@ -191,6 +193,11 @@ def picture(results: Results) -> str:
         machine=results.machine,
         streams=results.streams,
     )  # fmt: skip
+
+
+def _milliseconds(seconds: float) -> str:
+    value = 1000 * seconds
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _log_share(seconds: float) -> float:

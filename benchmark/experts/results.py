@@ -65,6 +65,8 @@ class Outcome:
     """For every standing but `scored`."""
     scores: tuple[StreamScore, ...] = ()
     measured: tuple[Measured, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Kinds that are labelled and that it has found nowhere. They score 0."""
     load: float = 0.0
     """Seconds until it was loaded."""
     unlabelled: tuple[str, ...] = ()
@@ -182,6 +184,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "decoding_per_second": one.decoding,
         "load_seconds": one.load,
         "no_labels_for": list(one.unlabelled),
+        "found_nowhere": list(one.silent),
         "problems": [problem.model_dump() for problem in one.problems],
         "streams": [
             {"stream": item.stream, "kind": item.kind, "labels_from": item.source, "complete": item.complete}

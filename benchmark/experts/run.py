@@ -152,10 +152,12 @@ def _outcome(name: str, plan: Plan, advance: Callable[[int], object]) -> Outcome
     scores: list[StreamScore] = []
     measured: list[Measured] = []
     problems: list[Problem] = []
+    seen: set[str] = set()
     for one in chosen:
         try:
             anchors, cost, problem = _measure(loaded, one.stream, plan.sampling)
             measured.append(cost)
+            seen |= {anchor.kind for anchor in anchors}
             problems += [problem] if problem is not None else []
             scores += _scores(loaded, one, anchors)
         except InputError as error:
@@ -174,6 +176,7 @@ def _outcome(name: str, plan: Plan, advance: Callable[[int], object]) -> Outcome
         why="" if measured else f"failed on all of its {len(chosen)} streams",
         scores=tuple(scores),
         measured=tuple(measured),
+        silent=tuple(sorted({one.kind for one in scores if one.tally.labels or one.tally.words} - seen)),
         load=load,
         unlabelled=tuple(unlabelled),
         problems=tuple(problems),

@@ -133,6 +133,7 @@ def test_every_expert_of_the_roster_can_find_something() -> None:
 def test_an_expert_that_finds_nothing_any_more_is_scored_nought(samples: Path, roster: None) -> None:
     results = run(plan([samples / "daily_life"], ["blind"]))
     assert scored(results, "blind", "video.cut") == 0.0
+    assert any("found no video.cut anywhere" in line for line in remarks(results))
 
 
 def test_what_cannot_run_is_listed_with_its_reason_and_the_others_go_on(samples: Path, roster: None) -> None:
