@@ -21,10 +21,12 @@ from schemas.stream import Stream
 from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
 from synthesis.agents.roster import agent_class, experts_of_units
+from synthesis.intent.model import IntentModel
 from synthesis.intent.own_form import resolve_own
 from synthesis.intent.resolve import BUILD_FROM, choose, resolve
 from synthesis.prompts import VERSION as PROMPTS
 from tasks.discover import Discovery
+from tasks.intents import intent_model
 from tasks.run import Run, absorb_anchors
 from tasks.words import count
 
@@ -75,7 +77,7 @@ def plan_work(run: Run, found: Discovery) -> Plan:
     """Resolves intents, groups streams and takes out what is done already."""
     with run.catalog() as catalog:
         absorb_anchors(run, catalog)
-        plan = make_plan(run.recipe, found, catalog)
+        plan = make_plan(run.recipe, found, catalog, intent_model(run.recipe))
         # What went back to an earlier state (content, recipe) has its row again, without any work.
         catalog.assign(run.id, plan.known_slots)
     segments = (
@@ -89,10 +91,11 @@ def plan_work(run: Run, found: Discovery) -> Plan:
     return plan
 
 
-def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
-    """The plan of a build; asks the catalog a bounded number of questions, whatever the number of streams."""
+def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog, model: IntentModel | None = None) -> Plan:
+    """The plan of a build; asks the catalog a bounded number of questions, whatever the number of streams. The intents
+    are read by a language model where one is given."""
     plan = Plan()
-    groups = [group for source, streams in found.sources for group in groups_of(recipe, source, streams, plan)]
+    groups = [group for source, streams in found.sources for group in groups_of(recipe, source, streams, plan, model)]
     known = catalog.ended_units([unit.unit for group in groups for unit in group.units])
     for group in groups:
         for unit in group.units:
@@ -111,10 +114,12 @@ def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog) -> Plan:
     return plan
 
 
-def groups_of(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan) -> Iterable[Grouped]:
+def groups_of(
+    recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan, model: IntentModel | None = None
+) -> Iterable[Grouped]:
     """The groups of one source: streams that belong together for a task that joins them, each stream for the others."""
     for key, bundle in _bundles(source, streams):
-        yield from _grouped(recipe, source, bundle, key, plan)
+        yield from _grouped(recipe, source, bundle, key, plan, model)
 
 
 def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[str, list[Stream]]]:
@@ -132,7 +137,14 @@ def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[st
     return bundles.items()
 
 
-def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key: str, plan: Plan) -> Iterable[Grouped]:
+def _grouped(
+    recipe: Recipe,
+    source: SourceSpec,
+    streams: Sequence[Stream],
+    key: str,
+    plan: Plan,
+    model: IntentModel | None,
+) -> Iterable[Grouped]:
     intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
     together: list[UnitPlan] = []
     apart: dict[str, list[UnitPlan]] = {stream.sha256: [] for stream in streams}
@@ -140,12 +152,12 @@ def _grouped(recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], key:
     everything = _named_apart(streams)
     bundled = source.group_by is not None and len(streams) > 1
     for intent in intents:
-        specs, every = _resolved(recipe, intent, everything, [])
+        specs, every = _resolved(recipe, intent, everything, [], model)
         joint = [_joining(spec) for spec in specs if spec.joins_streams or (bundled and _can_join(spec))]
         together += _units(recipe, intent, joint, every, everything, where=source.uri + key)
         joined = {spec.task_type for spec in joint}
         for stream in streams:
-            specs, every = _resolved(recipe, intent, [stream], reasons[stream.sha256])
+            specs, every = _resolved(recipe, intent, [stream], reasons[stream.sha256], model)
             alone = [spec for spec in specs if spec.task_type not in joined]
             apart[stream.sha256] += _units(recipe, intent, alone, every, (stream,), where=stream.uri)
     if together:
@@ -173,7 +185,7 @@ def _joining(spec: TaskSpec) -> TaskSpec:
 
 
 def _resolved(
-    recipe: Recipe, intent: Intent, streams: Sequence[Stream], reasons: list[str]
+    recipe: Recipe, intent: Intent, streams: Sequence[Stream], reasons: list[str], model: IntentModel | None
 ) -> tuple[list[TaskSpec], list[TaskSpec]]:
     """The specs to build of an intent, and those of all its plausible readings, best first. None, with the reason
     noted, when nothing suits."""
@@ -181,7 +193,7 @@ def _resolved(
         if recipe.output_schema is not None:
             own = [resolve_own(intent, recipe.output_schema, streams)]
             return own, own
-        specs = resolve(intent, streams)
+        specs = resolve(intent, streams, model)
     except UnsuitedError as error:
         reasons.append(str(error))
         return [], []

@@ -30,6 +30,7 @@ from storage.corpus import Corpus
 from synthesis.purse import NO_BOUND, Allowance
 from tasks.cluster import cluster
 from tasks.discover import Discovery
+from tasks.intents import intent_model
 from tasks.pipeline import assemble
 from tasks.plan import Plan, make_plan
 from tasks.run import Run, absorb_anchors
@@ -80,7 +81,7 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
                 lost = count(len(plan.pending) - len(done.ended), "unit")
                 log.warning("%s lost with a worker: pass %d", lost, attempt + 1)
                 absorb_anchors(run, catalog)
-                work = make_plan(run.recipe, found, catalog).work
+                work = make_plan(run.recipe, found, catalog, intent_model(run.recipe)).work
             _one_pass(work, run, cpus, catalog, done, progress)
             if plan.pending <= done.ended.keys():
                 break

@@ -23,7 +23,7 @@ FILM = Stream(
 
 def instead(text: str) -> dict[str, list[str]]:
     recipe = Recipe(name="r", corpus="memory://c", sources=(SourceSpec(uri="/raw"),), intents=(text,))
-    chosen, every = _resolved(recipe, Intent(text=text), [FILM], [])
+    chosen, every = _resolved(recipe, Intent(text=text), [FILM], [], None)
     units = _units(recipe, Intent(text=text), chosen, every, (FILM,), where=FILM.uri)
     return {unit.spec.task_type: [spec.task_type for spec in unit.instead] for unit in units}
 
