@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from dataclaw.commands.bench import bench
 from dataclaw.commands.build import build
+from dataclaw.commands.deploy import deploy
 from dataclaw.commands.doctor import doctor
 from dataclaw.commands.plan import plan
 from dataclaw.commands.rejects import quarantine, rejects
@@ -118,7 +119,7 @@ def _options(
         os.environ[DEBUG] = "1"
 
 
-for command in (samples, plan, build, verify, replay, status, runs, rejects, quarantine, view, doctor):
+for command in (samples, plan, build, verify, replay, status, runs, rejects, quarantine, view, deploy, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench")
 

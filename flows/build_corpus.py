@@ -12,11 +12,12 @@ from schemas.recipe import Recipe
 from storage.recipes import load_recipe
 from tasks.admit import admit
 from tasks.discover import discover_streams
+from tasks.events import announce
 from tasks.plan import plan_work
 from tasks.preflight import preflight
 from tasks.publish import publish_snapshot
 from tasks.queries import with_queries
-from tasks.report import report_run
+from tasks.report import final_state, report_run
 from tasks.run import begin_run
 from tasks.tailor import tailor
 
@@ -49,4 +50,6 @@ def build_corpus(recipe: Recipe | str) -> RunReport:
         done = tailor(run, found, plan)
         admit(run, plan, done)
         manifest = publish_snapshot(run)
-        return report_run(run, found, plan, done, manifest)
+        report = report_run(run, found, plan, done, manifest)
+    announce(run, report, manifest)
+    return final_state(report)  # type: ignore[return-value]  # callers get the report, Prefect the name of the end

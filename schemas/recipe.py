@@ -1,8 +1,9 @@
 """The recipe: the YAML file that says what a corpus build does. One frozen, typed object.
 
 What identifies a result (`sampling`, `experts`, `synthesis`, `reward`) is kept apart from where it runs
-(`placement`), from what it may use (`budget`), from what it is applied to (`sources`, `corpus`) and from which rows
-the corpus takes (`deduplicate`, `split`), so that a moved corpus or a bigger machine redoes nothing.
+(`placement`), from what it may use (`budget`), from what it is applied to (`sources`, `corpus`), from which rows
+the corpus takes (`deduplicate`, `split`) and from what is told of it (`growth`, `alarm`), so that a moved corpus or a
+bigger machine redoes nothing.
 """
 
 from __future__ import annotations
@@ -172,6 +173,8 @@ class Placement(Contract):
     ray_address: str | None = None
     catalog: str | None = None
     """SQLAlchemy URL. None: a SQLite file inside a local corpus."""
+    gallery: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Where people see the gallery of the corpus that `dataclaw view --out` writes. Runs link to it."""
 
 
 class Deduplication(Contract):
@@ -193,6 +196,24 @@ class Splitting(Contract):
     """Share of streams (those that look alike count as one) for validation. Streams that have a side keep it."""
 
 
+class Growth(Contract):
+    """When a corpus has grown enough for others to act on it: any one of these, since it was last acted upon."""
+
+    rows: Annotated[int, Field(ge=1)] = 1000
+    """So many more rows."""
+    task_types: Annotated[int, Field(ge=1)] = 1
+    """So many task types that were not there."""
+    domains: Annotated[int, Field(ge=1)] = 1
+    """So many domains that were not there."""
+
+
+class Alarm(Contract):
+    """When people are told that something is wrong with what a build was given."""
+
+    quarantine_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """More than this share of a run's inputs could not be read."""
+
+
 class Recipe(Contract):
     """A corpus build."""
 
@@ -209,6 +230,8 @@ class Recipe(Contract):
     reward: RewardSpec = RewardSpec()
     deduplicate: Deduplication = Deduplication()
     split: Splitting = Splitting()
+    growth: Growth = Growth()
+    alarm: Alarm = Alarm()
     budget: Budget = Budget()
     placement: Placement = Placement()
 

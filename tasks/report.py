@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from schemas.errors import Problem
 from schemas.manifest import Manifest
 from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
 from schemas.stream import Stream
+from storage.catalog.records import Quarantined, SnapshotRecord
 from tasks.discover import Discovery
 from tasks.plan import Plan
-from tasks.remarks import named, remarks, said, why
+from tasks.remarks import alike, named, remarks, said, why
 from tasks.run import Run
 from tasks.tailor import Tailored
 from tasks.words import count
@@ -24,6 +33,11 @@ from tasks.words import count
 _NOT_MADE = (Outcome.FILTERED, Outcome.FAILED)
 _SHOWN = 50
 """Rejects and quarantined inputs shown in an artifact; the catalog holds all."""
+_STOPPED = "Stopped by budget"
+"""The state of a run that left units for the next one. Not one of the catalog's: what was done is complete."""
+_RENEW = "`dataclaw view CORPUS --out FOLDER` writes it anew."
+_WIDTH, _HEIGHT, _MARGIN = 640, 240, 44
+"""Of the picture of growth, in pixels."""
 
 
 @task(name="report", cache_policy=NO_CACHE)
@@ -57,11 +71,37 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
     with run.catalog() as catalog:
         catalog.quarantine(run.id, _broken(inputs, done))
         catalog.end_run(run.id, report.state, report)
-    create_table_artifact(
-        table=_table(report), key="build-result", description=f"# {run.recipe.name}\n\n{headline(report)}"
-    )
-    create_markdown_artifact(markdown=rejects_markdown(report, done), key="build-rejects")
+        history, aside = catalog.snapshots(), catalog.quarantined(_SHOWN + 1)
+    _show(run, report, done, history, aside)
     return report
+
+
+def final_state(report: RunReport) -> State[RunReport]:
+    """The state in which a flow run that got this far ends, by a name that tells people what became of the inputs.
+    A run that fails gets its state from its error."""
+    name = _STOPPED if report.units_postponed else str(report.state).capitalize()
+    message = f"{headline(report)} {report.message}".strip()
+    return Completed(name=name, message=message, data=report)
+
+
+def _show(
+    run: Run, report: RunReport, done: Tailored, history: Sequence[SnapshotRecord], aside: Sequence[Quarantined]
+) -> None:
+    """What operators see of a run."""
+    title = f"# {run.recipe.name}\n\n{headline(report)}"
+    create_table_artifact(table=_table(report), key="build-result", description=title)
+    create_markdown_artifact(markdown=rejects_markdown(report, done), key="build-rejects")
+    create_table_artifact(
+        table=_quarantine(aside), key="build-quarantine", description=_quarantine_words(report, aside)
+    )
+    if report.usage.requests:
+        create_table_artifact(table=_usage(report), key="model-usage", description=_usage_words(report))
+    if history:
+        svg = base64.b64encode(growth_picture(history).encode()).decode()
+        words = f"Rows of {report.corpus}, by snapshot: {history[-1].rows:,} in number {history[-1].number}."
+        create_image_artifact(image_url=f"data:image/svg+xml;base64,{svg}", key="corpus-growth", description=words)
+    if gallery := run.recipe.placement.gallery:
+        create_link_artifact(link=gallery, link_text=f"Gallery of {report.name}", key="gallery", description=_RENEW)
 
 
 def _state(inputs: Sequence[InputOutcome], plan: Plan, done: Tailored) -> RunState:
@@ -141,6 +181,74 @@ def _broken(inputs: Sequence[InputOutcome], done: Tailored) -> list[tuple[str, s
         for item in inputs
         if item.outcome is Outcome.FAILED and (item.sha256 in done.failed_streams or item.uri in done.problems)
     ]
+
+
+def growth_picture(history: Sequence[SnapshotRecord]) -> str:
+    """Rows of every snapshot over time, as SVG. A snapshot is a step: between two of them nothing grows."""
+    history = sorted(history, key=lambda snapshot: snapshot.created)
+    first, last = history[0].created, history[-1].created
+    span = max((last - first).total_seconds(), 1.0)
+    most = max(max(snapshot.rows for snapshot in history), 1)
+    right, bottom = _WIDTH - _MARGIN, _HEIGHT - _MARGIN
+    points: list[str] = []
+    dots = []
+    for number, snapshot in enumerate(history):
+        share = (snapshot.created - first).total_seconds() / span if len(history) > 1 else 0.5
+        x = _MARGIN + share * (right - _MARGIN)
+        y = bottom - snapshot.rows / most * (bottom - _MARGIN / 2)
+        if number:
+            points.append(f"{x:.1f},{points[-1].partition(',')[2]}")
+        points.append(f"{x:.1f},{y:.1f}")
+        dots.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{snapshot.number}: {snapshot.rows:,}</title></circle>'
+        )
+    text = 'font-family="sans-serif" font-size="12" fill="#555"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>'
+        f'<path d="M{_MARGIN} {_MARGIN / 2}V{bottom}H{right}" fill="none" stroke="#999"/>'
+        f'<text x="{_MARGIN - 6}" y="{_MARGIN / 2 + 4}" text-anchor="end" {text}>{most:,}</text>'
+        f'<text x="{_MARGIN - 6}" y="{bottom + 4}" text-anchor="end" {text}>0</text>'
+        f'<text x="{_MARGIN}" y="{bottom + 20}" {text}>{first:%Y-%m-%d %H:%M}</text>'
+        f'<text x="{right}" y="{bottom + 20}" text-anchor="end" {text}>{last:%Y-%m-%d %H:%M} UTC</text>'
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="#2563eb" stroke-width="2"/>'
+        f'<g fill="#2563eb">{"".join(dots)}</g></svg>'
+    )
+
+
+def _quarantine(aside: Sequence[Quarantined]) -> list[dict[str, object]]:
+    groups = alike(aside[:_SHOWN], lambda item: item.uri, lambda item: f"{item.problem.cause}. {item.problem.remedy}")
+    return [
+        {
+            "input": named([item.uri for item in group]),
+            "cause": said([item.problem.cause for item in group]),
+            "what to do": group[0].problem.remedy,
+            "since": f"{min(item.since for item in group):%Y-%m-%d %H:%M} UTC",
+        }
+        for group in groups
+    ]
+
+
+def _quarantine_words(report: RunReport, aside: Sequence[Quarantined]) -> str:
+    if not aside:
+        return "The quarantine is empty."
+    if len(aside) > _SHOWN:
+        return f"The newest {_SHOWN} inputs that no run could read: `dataclaw quarantine {report.corpus}` lists all."
+    return f"{count(len(aside), 'input')} that no run could read since. The next build tries them again."
+
+
+def _usage(report: RunReport) -> list[dict[str, object]]:
+    """What a run asked of its model, in all and for each row it made."""
+    made = report.units_done
+    return [
+        {"what": name.replace("_", " "), "of this run": value, "for each row": round(value / made, 1) if made else ""}
+        for name, value in {**report.usage.model_dump(), "tokens": report.usage.tokens}.items()
+    ]
+
+
+def _usage_words(report: RunReport) -> str:
+    asked = count(report.usage.requests, "request")
+    return f"{asked} and {count(report.usage.tokens, 'token')} for {count(report.units_done, 'row')} of this run."
 
 
 def _table(report: RunReport) -> list[dict[str, object]]:
