@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from schemas.triplet import Split
 from schemas.usage import Usage
 from storage.anchors import Settled
 from storage.catalog.admission import Admission, Standing, enter
+from storage.catalog.claims import BEAT, Claims, process_is_alive, signs_of_life
 from storage.catalog.engine import WRITE, catalog_error, connect, migrate
 from storage.catalog.models import (
     AnchorsRow,
@@ -43,6 +45,7 @@ from storage.catalog.models import (
     uri_key,
 )
 from storage.catalog.records import (
+    Claimed,
     Committed,
     Judged,
     LiveShard,
@@ -78,6 +81,7 @@ class Catalog:
         self._engine = engine
         self._corpus = corpus.id
         self._db = Tables(engine, corpus.id)
+        self._claims = Claims(self._db)
 
     @classmethod
     def open(cls, url: str, corpus: Corpus) -> Self:
@@ -135,11 +139,13 @@ class Catalog:
                     }
                 ],
             )
+            self._claims.renew(session, run_id)
 
         self._db.transact(work)
 
     def end_run(self, run_id: str, state: RunState, report: RunReport | None = None) -> None:
-        """Records how a run ended, and takes out of the quarantine every input that the report says was read.
+        """Records how a run ended, frees what it had claimed, and takes out of the quarantine every input that the
+        report says was read.
 
         Without a report: for a run that was killed and could not say so itself.
         """
@@ -149,6 +155,7 @@ class Catalog:
             if report is not None:
                 ended["report"] = report.model_dump(mode="json")
             session.execute(update(RunRow).where(self._db.of(RunRow), RunRow.id == run_id).values(**ended))
+            self._claims.drop(session, run_id)
             if report is not None:
                 self._release(session, run_id, [i for i in report.inputs if i.outcome is not Outcome.FAILED])
 
@@ -165,7 +172,26 @@ class Catalog:
             self._db.of(RunRow), RunRow.state == RunState.RUNNING.value, RunRow.host == socket.gethostname()
         )
         rows = self._db.read(lambda session: session.execute(query).all())
-        return [run for run, pid in rows if not _alive(pid)]
+        return [run for run, pid in rows if not process_is_alive(pid)]
+
+    def claim(self, run_id: str, units: Iterable[str]) -> Claimed:
+        """Takes units on for a run, but for those that another live run has and those that ended meanwhile.
+
+        A run has its claims until it ends (:meth:`end_run`), until its process on this machine is gone, or until its
+        lease is over: see :meth:`alive`.
+        """
+        wanted = list(units)
+        return self._db.transact(lambda session: self._claims.take(session, run_id, wanted))
+
+    def renew(self, run_id: str) -> bool:
+        """A run's sign of life; False when the run has ended and needs none."""
+        return self._db.transact(lambda session: self._claims.renew(session, run_id))
+
+    @contextmanager
+    def alive(self, run_id: str, every: float = BEAT) -> Iterator[None]:
+        """Gives signs of life of a run while the block runs, so that its claims count on other machines too."""
+        with signs_of_life(lambda: self.renew(run_id), every):
+            yield
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs, newest first."""
@@ -287,13 +313,29 @@ class Catalog:
     def ended_units(self, unit_keys: Iterable[str]) -> dict[str, tuple[Outcome, Problem | None]]:
         """Which of these units are done or filtered. Failed ones are not among them: they are tried again."""
         keys = list(unit_keys)
-        return self._db.read(
-            lambda session: {
-                row.unit: (Outcome(row.outcome), None if row.problem is None else Problem.model_validate(row.problem))
-                for row in self._db.among(session, UnitRow, UnitRow.unit, keys)
-                if row.outcome in _ENDED
+        ended = (Outcome.DONE.value, Outcome.FILTERED.value)
+
+        def work(session: Session) -> dict[str, tuple[Outcome, Problem | None]]:
+            columns = [UnitRow.unit, UnitRow.outcome, UnitRow.problem]
+            return {
+                unit: (Outcome(outcome), None if problem is None else Problem.model_validate(problem))
+                for unit, outcome, problem in self._db.rows(
+                    session, columns, UnitRow.unit, keys, UnitRow.outcome.in_(ended)
+                )
             }
-        )
+
+        return self._db.read(work)
+
+    def moved(self, slots: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of these (slot, unit), those where the slot does not hold the unit now."""
+        asked = {uri_key(slot): (slot, unit) for slot, unit in slots}
+        columns = [SlotRow.slot_key, SlotRow.unit]
+
+        def work(session: Session) -> dict[str, str]:
+            return dict(self._db.rows(session, columns, SlotRow.slot_key, asked))
+
+        holds = self._db.read(work)
+        return [(slot, unit) for key, (slot, unit) in asked.items() if holds.get(key) != unit]
 
     def assign(self, run_id: str, slots: Iterable[tuple[str, str]]) -> None:
         """Records that these slots now hold these units (slot, unit), which ended before.
@@ -631,6 +673,7 @@ class Catalog:
         self._db.upsert(session, UsageRow, UsageRow.unit, usage)
         held = [(row.outcome.slot, row.outcome.unit) for row in written if before.get(row.outcome.unit) in _ENDED]
         self._assign(session, run_id, held)
+        self._claims.renew(session, run_id)
         return Committed(counts[Outcome.DONE], counts[Outcome.FILTERED], counts[Outcome.FAILED], known)
 
     def _assign(self, session: Session, run_id: str, slots: Iterable[tuple[str, str]]) -> None:
@@ -717,16 +760,6 @@ def _shard_values(shard: Shard) -> dict[str, Any]:
 
 def _shard(row: ShardRow) -> Shard:
     return Shard(path=row.path, sha256=row.sha256, rows=row.rows, size=row.size)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's process: it is there
-    return True
 
 
 def _run_record(row: RunRow) -> RunRecord:

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import sqlite3
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from schemas.errors import CorpusError, UsageError
 from storage.location import Location
 
-HEAD = "0003"
+T = TypeVar("T")
+
+HEAD = "0004"
 """The newest revision under storage/migrations."""
 WRITE = {"dataclaw_write": True}
 """Execution options of a transaction that will write."""
 
+READ: dict[str, Any] = {"dataclaw_write": False}
+"""...and of one that only reads. All its questions see one moment: on SQLite always, on PostgreSQL when asked for."""
+READ_POSTGRESQL: dict[str, Any] = {**READ, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
 _BUSY_MS = 60_000
 """How long a writer waits for another one. Commits take milliseconds; the longest is a migration."""
+_POOL = {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4, "pool_recycle": 1800, "pool_timeout": 60}
+"""A build uses one connection, two at most (work, and the word that it is alive); many builds share a server. A
+connection that a restart or a firewall has cut is found out before it is used."""
+_LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""A server that has gone without a word is noticed within a minute, not within the two hours of the system."""
 _MIGRATION_LOCK = 0x6461746163
+PATIENCE = 120.0
+"""Seconds for which a server that was there and is gone is waited for: a restart, a failover."""
+PATIENCE_AT_FIRST = 5.0
+"""...and one that was not there yet: more likely its address is wrong."""
+_PASSING = ("40001", "40P01", "57P01", "57P02", "57P03", "53300", "08")
+"""SQLSTATEs (or their class) of what goes by: serialization failure, deadlock, a server that stops, crashes, starts or
+has no connection to spare, and connections that broke."""
+_LEAST_DELAY, _MOST_DELAY = 0.05, 2.0
 
 
 def connect(url: str) -> Engine:
@@ -33,7 +55,14 @@ def connect(url: str) -> Engine:
         UsageError: the URL is malformed, or its driver is not installed.
     """
     try:
-        engine = create_engine(make_url(url), hide_parameters=True)
+        parsed = make_url(url)
+        options: dict[str, Any] = {}
+        if parsed.get_backend_name() == "postgresql":
+            options = dict(_POOL)
+            if parsed.get_dialect().driver.startswith("psycopg"):
+                given = set(parsed.query)
+                options["connect_args"] = {key: value for key, value in _LIBPQ.items() if key not in given}
+        engine = create_engine(parsed, hide_parameters=True, **options)
     except (ArgumentError, NoSuchModuleError) as error:
         cause = "the catalog URL is malformed or names an unknown database"
         raise UsageError(_shown(url), cause, "Give a SQLAlchemy URL, such as sqlite:////data/catalog.db") from error
@@ -45,6 +74,34 @@ def connect(url: str) -> Engine:
     return engine
 
 
+def persistently(engine: Engine, work: Callable[[], T], patience: float = PATIENCE) -> T:
+    """Does a piece of work that is one transaction, and does it again as long as what keeps it from ending goes by.
+
+    When the connection breaks during the commit itself, nobody can tell whether it landed: a transaction id tells
+    nothing after a crash, since it may have been given out anew. So the work must be such that its repetition has no
+    effect.
+    """
+    deadline = time.monotonic() + patience
+    delay = _LEAST_DELAY
+    while True:
+        try:
+            return work()
+        except DBAPIError as error:
+            if not _goes_by(engine, error) or time.monotonic() + delay > deadline:
+                raise
+        time.sleep(delay * random.uniform(0.5, 1.0))  # apart from those that were refused with us
+        delay = min(2 * delay, _MOST_DELAY)
+
+
+def _goes_by(engine: Engine, error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if state is None:  # libpq gives none where no connection came about
+        return engine.dialect.name == "postgresql" and isinstance(error, OperationalError)
+    return str(state).startswith(_PASSING)
+
+
 def migrate(engine: Engine) -> None:
     """Brings the database to the newest revision. Several processes may do so at once.
 
@@ -53,6 +110,10 @@ def migrate(engine: Engine) -> None:
         SQLAlchemyError: the database cannot be opened or changed.
     """
     _create_sqlite(engine)
+    persistently(engine, lambda: _migrate(engine), PATIENCE_AT_FIRST)
+
+
+def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
         if _revision(connection) == HEAD:
             return

@@ -247,6 +247,23 @@ class UsageRow(_OfCorpus, Base):
     __table_args__ = (Index("usage_by_time", "corpus_id", "ended"),)
 
 
+class LeaseRow(_OfCorpus, Base):
+    """How long the word of a run that it is alive counts."""
+
+    __tablename__ = "leases"
+    run_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    until: Mapped[datetime]
+
+
+class ClaimRow(_OfCorpus, Base):
+    """The run that has taken a unit on. It counts while the run is under way, alive, and has a lease."""
+
+    __tablename__ = "claims"
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(128))
+    __table_args__ = (Index("claims_by_run", "corpus_id", "run_id"),)
+
+
 class SnapshotRow(_OfCorpus, Base):
     """A published snapshot. The manifest file is the truth; this is for questions."""
 

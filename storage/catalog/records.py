@@ -24,6 +24,15 @@ class Committed:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """What became of a claim: the units that the run has now, and those that other live runs have, with their ids.
+    Units that ended meanwhile are in neither."""
+
+    taken: frozenset[str]
+    held: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class LiveShard:
     """A shard with live rows. `keep` is None when it can stay as it is: all its rows are live, and say the split that
     they have. Else it holds the units whose rows are live, with their splits."""
