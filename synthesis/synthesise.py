@@ -286,6 +286,8 @@ def _verdict(stream: Stream, score: Score) -> Problem:
             f"{len(score.unsupported)} of {len(score.supports)} claims are not supported, the first at "
             f"{first.path}: {first.reason}"
         )
+    elif not score.supports:
+        cause = f"it claims nothing that a fact could carry, and the reward is {score.reward:.3f}"
     else:
         cause = f"the reward is {score.reward:.3f} with {share_supported(score):.0%} of claims supported"
     return Problem(input=stream.uri, cause=cause, remedy="See `dataclaw rejects` for the output and its report.")

@@ -20,7 +20,7 @@ from schemas.errors import InputError
 from schemas.triplet import Triplet
 from storage.corpus import Corpus
 
-COMMANDS = ["samples", "plan", "build", "verify", "status", "runs", "rejects", "quarantine", "view", "doctor"]
+COMMANDS = ["samples", "plan", "build", "verify", "replay", "bench experts", "status", "runs", "rejects", "quarantine", "view", "doctor"]
 runner = CliRunner()
 
 
@@ -42,7 +42,7 @@ def test_help_answers_in_half_a_second_and_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
-    done = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    done = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert done.exit_code == 0
     assert f"Example: dataclaw {command}" in done.output
     assert "--json" in done.output
@@ -73,7 +73,7 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], words
         assert word in done.stderr
 
 
-@pytest.mark.parametrize("command", ["verify", "status", "runs", "rejects", "quarantine", "view"])
+@pytest.mark.parametrize("command", ["verify", "replay", "bench experts", "status", "runs", "rejects", "quarantine", "view"])
 def test_a_question_about_no_corpus_fails_and_makes_none(command: str, tmp_path: Path) -> None:
     done = runner.invoke(app, [command, str(tmp_path / "none")])
     assert done.exit_code == 1
