@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from os import PathLike
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import fsspec
 from fsspec import AbstractFileSystem
@@ -17,8 +18,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import CorpusError, DataClawError
 from schemas.manifest import inside
+from storage import s3
 
 _TEMPORARY = ".tmp"
+_CONTENDED = 5
+"""Times that a conditional put is tried when S3 says that another one was under way."""
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _REMEDIES = {
     errno.ENOSPC: "Free space there, or choose another place, and run again: nothing that was committed is lost",
@@ -32,11 +36,23 @@ _REMEDIES = {
 }
 
 
-def storage_error(place: str, doing: str, error: OSError) -> CorpusError:
+def storage_error(place: str, doing: str, error: Exception) -> CorpusError:
     """The error of the file system as one a person can act on: what was being done where, why it failed, what helps."""
-    cause = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-    remedy = _REMEDIES.get(error.errno or 0, "Check that the storage can be reached and written, and run again")
+    if (said := s3.explain(error)) is not None:
+        return CorpusError(place, f"{doing}: {said[0]}", said[1])
+    number = getattr(error, "errno", None)
+    cause = os.strerror(number) if number else str(error) or type(error).__name__
+    remedy = _REMEDIES.get(number or 0, "Check that the storage can be reached and written, and run again")
     return CorpusError(place, f"{doing}: {cause}", remedy)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file as a listing shows it. `path` is relative to the location; `modified` is what the storage says."""
+
+    path: str
+    size: int
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,8 @@ class Location:
         if "://" not in text:
             return cls(LocalFileSystem(), os.path.abspath(text).rstrip("/"))
         try:
-            fs, root = fsspec.core.url_to_fs(text)
+            options = s3.OPTIONS if text.startswith(("s3://", "s3a://")) else {}
+            fs, root = fsspec.core.url_to_fs(text, **options)
         except (ValueError, ImportError) as error:
             raise CorpusError(text, str(error), "Use a path, or a URI of a file system that fsspec knows") from error
         return cls(fs, cast(str, root).rstrip("/"))
@@ -94,7 +111,13 @@ class Location:
         return path if self.is_local else cast(str, self.fs.unstrip_protocol(path))
 
     def exists(self, relative: str = "") -> bool:
-        return bool(self.fs.exists(self.path(relative)))
+        """Whether there is a file or folder.
+
+        Raises:
+            CorpusError: the storage does not say.
+        """
+        with self.guarded(relative, "cannot be read"):
+            return bool(self.fs.exists(self.path(relative)))
 
     def size(self, relative: str) -> int | None:
         """Bytes of a file; None when there is none.
@@ -102,7 +125,7 @@ class Location:
         Raises:
             CorpusError: the folder cannot be looked into.
         """
-        with self._guarded(relative, "cannot be read"):
+        with self.guarded(relative, "cannot be read"):
             try:
                 self.fs.invalidate_cache(self.path(relative))
                 return int(self.fs.size(self.path(relative)))
@@ -117,7 +140,7 @@ class Location:
             CorpusError: the folder cannot be looked into.
         """
         path = self.path(relative)
-        with self._guarded(relative, "cannot be read"):
+        with self.guarded(relative, "cannot be read"):
             self.fs.invalidate_cache(path)
             try:
                 found = self.fs.ls(path, detail=False)
@@ -126,6 +149,36 @@ class Location:
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in found)
         return sorted(name for name in names if not name.endswith(_TEMPORARY))
 
+    def files(self, relative: str) -> list[Stored]:
+        """Every file below a folder at any depth, also those that a killed process left half written, by path. It
+        lists everything: for maintenance, never for a build.
+
+        Raises:
+            CorpusError: the folder cannot be looked into.
+        """
+        path = self.path(relative)
+        with self.guarded(relative, "cannot be read"):
+            self.fs.invalidate_cache(path)
+            found = self.fs.find(path, detail=True)
+        cut = len(path) - len(relative)
+        return sorted(
+            (Stored(name[cut:], int(info["size"]), _modified(info)) for name, info in found.items()),
+            key=lambda file: file.path,
+        )
+
+    def modified(self, relative: str) -> datetime | None:
+        """When a file was last written; None when there is none.
+
+        Raises:
+            CorpusError: the folder cannot be looked into.
+        """
+        with self.guarded(relative, "cannot be read"):
+            try:
+                self.fs.invalidate_cache(self.path(relative))
+                return _modified(self.fs.info(self.path(relative)))
+            except FileNotFoundError:
+                return None
+
     @contextmanager
     def open(self, relative: str) -> Iterator[IO[bytes]]:
         """Opens a file for reading, seekable.
@@ -133,7 +186,7 @@ class Location:
         Raises:
             CorpusError: it cannot be read.
         """
-        with self._guarded(relative, "cannot be read"), self.fs.open(self.path(relative), "rb") as file:
+        with self.guarded(relative, "cannot be read"), self.fs.open(self.path(relative), "rb") as file:
             yield cast(IO[bytes], file)
 
     def read_bytes(self, relative: str) -> bytes:
@@ -142,7 +195,7 @@ class Location:
         Raises:
             CorpusError: it cannot be read.
         """
-        with self._guarded(relative, "cannot be read"):
+        with self.guarded(relative, "cannot be read"):
             return cast(bytes, self.fs.cat_file(self.path(relative)))
 
     def create(self, relative: str, data: bytes) -> None:
@@ -153,12 +206,13 @@ class Location:
             CorpusError: it cannot be written; nothing is left behind.
         """
         path = self.path(relative)
-        with self._guarded(relative, "cannot be written"):
+        with self.guarded(relative, "cannot be written"):
             if self.is_local:
                 _create_local(path, data)
+            elif s3.is_s3(self.fs):
+                self._create_on_s3(path, data)
             else:
-                # Conditional put on S3 (If-None-Match); a plain check on file systems that know nothing better.
-                self.fs.pipe_file(path, data, mode="create")
+                self.fs.pipe_file(path, data, mode="create")  # a plain check: the file system knows nothing better
 
     def replace(self, relative: str, data: bytes) -> None:
         """Writes a file, new or in the place of another; readers see the one or the other whole.
@@ -167,11 +221,13 @@ class Location:
             CorpusError: it cannot be written; what was there stays, and nothing is left behind.
         """
         path = self.path(relative)
-        with self._guarded(relative, "cannot be written"):
+        with self.guarded(relative, "cannot be written"):
             if self.is_local:
                 with _temporary(path, data) as temporary:
                     os.replace(temporary, path)
                 _sync_folder(path)
+            elif s3.is_s3(self.fs):
+                self.fs.pipe_file(path, data, chunksize=s3.PART)
             else:
                 self.fs.pipe_file(path, data)
 
@@ -181,20 +237,51 @@ class Location:
         Raises:
             CorpusError: it cannot be removed.
         """
-        with self._guarded(relative, "cannot be removed"):
+        with self.guarded(relative, "cannot be removed"):
             try:
                 self.fs.rm_file(self.path(relative))
             except FileNotFoundError:
                 return
 
+    def _create_on_s3(self, path: str, data: bytes) -> None:
+        """A conditional put (If-None-Match)."""
+        for attempt in range(_CONTENDED):
+            try:
+                self.fs.pipe_file(path, data, chunksize=s3.PART, mode="create")
+                return
+            except OSError as error:
+                if s3.is_taken(error):
+                    # The put may have gone through and its answer been lost: the repeated request then meets its own
+                    # object. Bytes tell, since no two processes write the same manifest or identity.
+                    if self.fs.cat_file(path) == data:
+                        return
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
+                if not s3.is_contended(error) or attempt == _CONTENDED - 1:
+                    raise
+
     @contextmanager
-    def _guarded(self, relative: str, doing: str) -> Iterator[None]:
+    def guarded(self, relative: str, doing: str) -> Iterator[None]:
+        """What the storage refuses inside becomes an error that a person can act on.
+
+        Raises:
+            CorpusError: the storage refused.
+        """
         try:
             yield
         except (DataClawError, FileExistsError):
             raise
-        except OSError as error:
+        except Exception as error:
+            if not isinstance(error, OSError) and not s3.is_refusal(error):
+                raise
             raise storage_error(self.uri(relative), doing, error) from error
+
+
+def _modified(info: Mapping[str, Any]) -> datetime:
+    """When a file was written, by whatever name a file system has for it."""
+    moment = next(info[name] for name in ("LastModified", "mtime", "last_modified", "created") if name in info)
+    if isinstance(moment, datetime):
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(float(moment), UTC)
 
 
 @contextmanager
