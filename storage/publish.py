@@ -7,6 +7,7 @@ made good by the next call when it is missing).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from storage.catalog.records import Judged, LiveShard, SignedRow
 from storage.corpus import DATA, Corpus
 from storage.shards import iter_shard, read_shard, with_splits, write_shard
 from storage.signature import COLUMNS, sign
+from storage.withdrawals import Withdrawals
 
 _ATTEMPTS = 20
 _RULES, _SPLIT = Deduplication(), Splitting()
@@ -38,10 +40,20 @@ def admit_rows(
     Raises:
         CorpusError: storage or catalog refuse.
     """
+    sign_rows(corpus, catalog)
+    Withdrawals(catalog).let_go()
+    return catalog.admit(rules, split)
+
+
+def sign_rows(corpus: Corpus, catalog: Catalog) -> None:
+    """Enters the rows that were committed before rows had signatures.
+
+    Raises:
+        CorpusError: storage or catalog refuse.
+    """
     for path in catalog.unsigned_shards():
         for rows in iter_shard(corpus.location, path, _SIGNED, ["id", "unit", *COLUMNS]):
             catalog.sign(_signed(rows))
-    return catalog.admit(rules, split)
 
 
 def publish_corpus(
@@ -58,10 +70,25 @@ def publish_corpus(
     Raises:
         CorpusError: storage or catalog refuse, or other processes publish faster than this one can.
     """
+    return _publish(corpus, catalog, run_id, version, lambda: admit_rows(corpus, catalog, rules, split))
+
+
+def publish_admitted(corpus: Corpus, catalog: Catalog, run_id: str, version: str) -> Manifest | None:
+    """As :func:`publish_corpus`, but rows that nobody has judged yet stay out.
+
+    Raises:
+        CorpusError: storage or catalog refuse, or other processes publish faster than this one can.
+    """
+    return _publish(corpus, catalog, run_id, version, lambda: None)
+
+
+def _publish(
+    corpus: Corpus, catalog: Catalog, run_id: str, version: str, prepare: Callable[[], object]
+) -> Manifest | None:
     for _ in range(_ATTEMPTS):
         parent = snapshots.latest(corpus)
         last = _catch_up(corpus, catalog)
-        admit_rows(corpus, catalog, rules, split)
+        prepare()
         shards = tuple(_compacted(corpus, catalog, live) for live in catalog.live_shards())
         statistics = catalog.statistics()
         if sum(shard.rows for shard in shards) != statistics.rows:
@@ -93,14 +120,24 @@ def _compacted(corpus: Corpus, catalog: Catalog, live: LiveShard) -> Shard:
     snapshots name it, and rows that were kept out may be taken in one day."""
     if live.keep is None:
         return live.shard
+    shard = write_shard(corpus.location, DATA, live_rows(corpus, live))
+    catalog.replace_shard(live.shard, shard, live.keep)
+    return shard
+
+
+def live_rows(corpus: Corpus, live: LiveShard) -> pa.Table:
+    """The live rows of a shard in their order, each once, with the splits that they have.
+
+    Raises:
+        CorpusError: the shard is missing or damaged.
+    """
     table = read_shard(corpus.location, live.shard.path)
+    if live.keep is None:
+        return table
     units = table["unit"].to_pylist()
     first = {unit: index for index, unit in reversed(list(enumerate(units)))}
     places = sorted(first[unit] for unit in live.keep)
-    kept = with_splits(table.take(pa.array(places)), [live.keep[units[place]] for place in places])
-    shard = write_shard(corpus.location, DATA, kept)
-    catalog.replace_shard(live.shard, shard, live.keep)
-    return shard
+    return with_splits(table.take(pa.array(places)), [live.keep[units[place]] for place in places])
 
 
 def _signed(rows: pa.Table) -> list[SignedRow]:
