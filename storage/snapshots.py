@@ -78,6 +78,17 @@ def load(corpus: Corpus, number: int) -> Manifest:
     return manifest
 
 
+def remove(corpus: Corpus, number: int) -> None:
+    """Removes a manifest; its shards stay, for the snapshots that share them. The newest one is never removed.
+
+    Raises:
+        CorpusError: it is the newest, or the storage refuses.
+    """
+    if number >= max(numbers(corpus), default=number):
+        raise CorpusError(corpus.location.uri(_path(number)), "is the newest snapshot", "Expire an older one")
+    corpus.location.remove(_path(number))
+
+
 def dataset(corpus: Corpus, manifest: Manifest) -> pads.Dataset:
     """The rows of a snapshot as an Arrow dataset, for projections, filters and scans."""
     paths = [corpus.location.path(shard.path) for shard in manifest.shards]

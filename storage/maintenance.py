@@ -1,0 +1,140 @@
+"""Maintenance of a corpus: small shards merged, old snapshots and left-over files gone, the catalog made small."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from schemas.errors import CorpusError
+from storage import expiry, snapshots
+from storage.catalog.catalog import Catalog
+from storage.catalog.engine import catalog_error
+from storage.compaction import FEWEST, TARGET, Compacted, compact
+from storage.corpus import Corpus
+from storage.publish import publish_admitted
+from storage.runs import under_way, upkeep
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What maintenance may do."""
+
+    keep: int = 10
+    """Newest snapshots that stay, whatever their age."""
+    days: float = 30.0
+    """Snapshots younger than so many days stay as well."""
+    grace: timedelta = timedelta(days=2)
+    """Files younger than this are never taken for left over: the run that wrote them may not have committed yet."""
+    target: int = TARGET
+    """Bytes of a merged shard."""
+    fewest: int = FEWEST
+    """Small shards that are merged when they stay below the target."""
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What was done, or would be."""
+
+    compacted: Compacted
+    published: int | None
+    """The snapshot with the merged shards."""
+    expired: tuple[int, ...]
+    orphans: int
+    orphan_bytes: int
+    bytes_before: int
+    """Of all files of the corpus, the catalog apart."""
+    bytes_after: int
+    catalog_bytes_freed: int
+    waits_for: tuple[str, ...]
+    """Runs under way: what is younger than they are was left alone, and the catalog was not vacuumed."""
+    dry_run: bool
+
+
+def maintain(
+    corpus: Corpus, catalog: Catalog, version: str, policy: Policy | None = None, dry_run: bool = False
+) -> Maintenance:
+    """Merges small shards and publishes them, removes expired snapshots and then what nothing needs any more, and
+    vacuums the catalog. Builds may run meanwhile. Cut off anywhere, nothing is lost, and the next call goes on.
+
+    Raises:
+        CorpusError: storage or catalog refuse.
+    """
+    policy = policy or Policy()
+    active = tuple(run.id for run in under_way(catalog))
+    before = _stored(corpus)
+    published = None
+    compacted = compact(corpus, catalog, policy.target, policy.fewest, dry_run=True)
+    if compacted.before and not dry_run:
+        with upkeep(corpus, catalog, "maintenance") as run:
+            compacted = compact(corpus, catalog, policy.target, policy.fewest)
+            run.manifest = publish_admitted(corpus, catalog, run.id, version)
+            published = None if run.manifest is None else run.manifest.number
+    gone, kept = expiry.expired(corpus, policy.keep, policy.days)
+    if not dry_run:
+        for number in gone:
+            snapshots.remove(corpus, number)
+    # Asked only now: what the snapshots that went had alone is left over as well.
+    left = expiry.orphans(corpus, catalog, kept, policy.grace)
+    removed = left if dry_run else [orphan for orphan in left if expiry.remove(corpus, orphan, policy.grace)]
+    freed = 0 if dry_run or active else vacuum(catalog)
+    return Maintenance(
+        compacted=compacted,
+        published=published,
+        expired=tuple(gone),
+        orphans=len(removed),
+        orphan_bytes=sum(orphan.size for orphan in removed),
+        bytes_before=before,
+        bytes_after=before if dry_run else _stored(corpus),
+        catalog_bytes_freed=freed,
+        waits_for=active,
+        dry_run=dry_run,
+    )
+
+
+def vacuum(catalog: Catalog) -> int:
+    """Gives the space of deleted rows back, on SQLite to the disk; returns the bytes that the database is smaller.
+
+    Raises:
+        CorpusError: the database refuses.
+    """
+    engine = catalog._engine
+    sqlite = engine.dialect.name == "sqlite"
+    # VACUUM works outside of transactions only, which the driver itself must be told.
+    try:
+        with closing(engine.raw_connection()) as connection:
+            driver: Any = connection.driver_connection
+            if not sqlite:
+                driver.autocommit = True
+            cursor = connection.cursor()
+            try:
+                if not sqlite:
+                    cursor.execute("VACUUM (ANALYZE)")
+                    return 0
+                before = _pages(cursor)
+                cursor.execute("VACUUM")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return before - _pages(cursor)
+            finally:
+                cursor.close()
+                if not sqlite:
+                    driver.autocommit = False
+    except SQLAlchemyError as error:
+        raise catalog_error(engine, error) from error
+    except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        raise CorpusError(
+            f"catalog {engine.url.render_as_string()}", f"cannot be vacuumed: {error}", "Run maintenance again"
+        ) from error
+
+
+def _pages(cursor: Any) -> int:
+    """Bytes of a SQLite database."""
+    sizes = [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
+    return int(sizes[0] * sizes[1])
+
+
+def _stored(corpus: Corpus) -> int:
+    return sum(file.size for folder in ("data", "anchors", snapshots.FOLDER) for file in corpus.location.files(folder))
