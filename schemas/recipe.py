@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from schemas.base import Contract, canonical_json, digest
 from schemas.stream import Domain
@@ -20,13 +20,23 @@ from schemas.task_spec import Name
 Scalar = str | int | float | bool
 
 
-class SourceSpec(Contract):
+class Section(Contract):
+    """A part of a recipe. What stands under its keys explains them in forms, such as that of a run in Prefect's UI."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class SourceSpec(Section):
     """Where raw streams lie and what they are. Intents given here replace the recipe's own for this source."""
 
     uri: Annotated[str, Field(min_length=1)]
+    """A file, a folder or a URI of either."""
     domain: Domain | None = None
+    """None: found out."""
     format: Name | None = None
+    """Name of a reader. None: found out."""
     intents: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    """What you want of this source, in your words."""
     group_by: Annotated[str, Field(min_length=1)] | None = None
     """`folder`, or a regular expression over URIs: streams with the same folder, or the same text in its groups, belong
     together, and forms that can join several streams are made of them as one sample."""
@@ -43,7 +53,7 @@ class SourceSpec(Contract):
         return text
 
 
-class Sampling(Contract):
+class Sampling(Section):
     """How streams are cut and looked at."""
 
     segment_seconds: Annotated[float, Field(ge=1.0)] = 300.0
@@ -53,14 +63,14 @@ class Sampling(Contract):
     """A picture or frame larger than this is refused before it is decoded."""
 
 
-class ExpertSpec(Contract):
+class ExpertSpec(Section):
     """One member of the ensemble with the parameters that differ from its defaults."""
 
     name: Name
     parameters: dict[str, Scalar] = Field(default_factory=dict)
 
 
-class ModelSpec(Contract):
+class ModelSpec(Section):
     """A model that writes outputs, how it is asked, and how much it is shown."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -85,7 +95,7 @@ class ModelSpec(Contract):
     """Bound on the facts told."""
 
 
-class Budget(Contract):
+class Budget(Section):
     """What models may use. A run that meets it ends cleanly, and the next one goes on. Not part of any identity."""
 
     stream_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -97,7 +107,7 @@ class Budget(Contract):
     day_images: Annotated[int, Field(ge=1)] | None = None
 
 
-class Synthesis(Contract):
+class Synthesis(Section):
     """How outputs are made."""
 
     backend: Name = "rules"
@@ -110,7 +120,7 @@ class Synthesis(Contract):
     """Longer side of an evidence frame in pixels."""
 
 
-class RewardWeights(Contract):
+class RewardWeights(Section):
     """l1, l2, l3 of R = l1 R_format + l2 R_anchor + l3 R_eff. They sum to 1; absent parts share their weight out."""
 
     format: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
@@ -124,7 +134,7 @@ class RewardWeights(Contract):
         return self
 
 
-class RewardSpec(Contract):
+class RewardSpec(Section):
     """The reward and what an output must reach to be published."""
 
     weights: RewardWeights = RewardWeights()
@@ -133,7 +143,7 @@ class RewardSpec(Contract):
     """Share of claims that must be supported. Below 1 a corpus may hold claims that nothing proves."""
 
 
-class Serving(Contract):
+class Serving(Section):
     """How a model is reached or run. Not part of any identity."""
 
     base_url: str | None = None
@@ -159,7 +169,7 @@ class Serving(Contract):
     dtype: str = "auto"
 
 
-class Placement(Contract):
+class Placement(Section):
     """Where and how wide it runs. Not part of any identity."""
 
     extract_workers: Annotated[int, Field(ge=1)] | tuple[int, int] | None = None
@@ -177,7 +187,7 @@ class Placement(Contract):
     """Where people see the gallery of the corpus that `dataclaw view --out` writes. Runs link to it."""
 
 
-class Deduplication(Contract):
+class Deduplication(Section):
     """Which rows are too much like one that is there already. Not part of any result's identity: it decides what
     comes into the corpus, not what is made."""
 
@@ -189,14 +199,14 @@ class Deduplication(Contract):
     alike are kept on one side of the split, duplicates or not."""
 
 
-class Splitting(Contract):
+class Splitting(Section):
     """How streams are shared out between training and validation."""
 
     validation_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
     """Share of streams (those that look alike count as one) for validation. Streams that have a side keep it."""
 
 
-class Growth(Contract):
+class Growth(Section):
     """When a corpus has grown enough for others to act on it: any one of these, since it was last acted upon."""
 
     rows: Annotated[int, Field(ge=1)] = 1000
@@ -207,20 +217,23 @@ class Growth(Contract):
     """So many domains that were not there."""
 
 
-class Alarm(Contract):
+class Alarm(Section):
     """When people are told that something is wrong with what a build was given."""
 
     quarantine_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
     """More than this share of a run's inputs could not be read."""
 
 
-class Recipe(Contract):
+class Recipe(Section):
     """A corpus build."""
 
     name: Name
     corpus: Annotated[str, Field(min_length=1)]
+    """Folder or URI; made when it is not there."""
     sources: Annotated[tuple[SourceSpec, ...], Field(min_length=1)]
+    """Where raw streams lie."""
     intents: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    """What you want, in your words; each is asked of every source that has none of its own."""
     sampling: Sampling = Sampling()
     experts: tuple[ExpertSpec, ...] | None = None
     """None: those that each domain needs."""

@@ -6,10 +6,10 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from prefect import task
 from prefect.artifacts import (
-    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
@@ -36,8 +36,10 @@ _SHOWN = 50
 _STOPPED = "Stopped by budget"
 """The state of a run that left units for the next one. Not one of the catalog's: what was done is complete."""
 _RENEW = "`dataclaw view CORPUS --out FOLDER` writes it anew."
-_WIDTH, _HEIGHT, _MARGIN = 640, 240, 44
+_WIDTH, _HEIGHT, _MARGIN = 640, 240, 72
 """Of the picture of growth, in pixels."""
+_DRAWN, _TOLD = 400, 10
+"""Newest snapshots in the picture of growth, and in the table below it."""
 
 
 @task(name="report", cache_policy=NO_CACHE)
@@ -88,18 +90,17 @@ def _show(
     run: Run, report: RunReport, done: Tailored, history: Sequence[SnapshotRecord], aside: Sequence[Quarantined]
 ) -> None:
     """What operators see of a run."""
-    title = f"# {run.recipe.name}\n\n{headline(report)}"
+    title = f"{report.name}: {headline(report)}"
     create_table_artifact(table=_table(report), key="build-result", description=title)
-    create_markdown_artifact(markdown=rejects_markdown(report, done), key="build-rejects")
+    create_markdown_artifact(markdown=rejects_markdown(report, done), key="build-rejects", description=title)
     create_table_artifact(
         table=_quarantine(aside), key="build-quarantine", description=_quarantine_words(report, aside)
     )
     if report.usage.requests:
         create_table_artifact(table=_usage(report), key="model-usage", description=_usage_words(report))
     if history:
-        svg = base64.b64encode(growth_picture(history).encode()).decode()
-        words = f"Rows of {report.corpus}, by snapshot: {history[-1].rows:,} in number {history[-1].number}."
-        create_image_artifact(image_url=f"data:image/svg+xml;base64,{svg}", key="corpus-growth", description=words)
+        words = f"Rows of {report.corpus}: {history[-1].rows:,} in snapshot {history[-1].number}."
+        create_markdown_artifact(markdown=growth_markdown(history), key="corpus-growth", description=words)
     if gallery := run.recipe.placement.gallery:
         create_link_artifact(link=gallery, link_text=f"Gallery of {report.name}", key="gallery", description=_RENEW)
 
@@ -181,6 +182,20 @@ def _broken(inputs: Sequence[InputOutcome], done: Tailored) -> list[tuple[str, s
         for item in inputs
         if item.outcome is Outcome.FAILED and (item.sha256 in done.failed_streams or item.uri in done.problems)
     ]
+
+
+def growth_markdown(history: Sequence[SnapshotRecord]) -> str:
+    """Growth as a picture, and the newest snapshots in figures. The picture is inside: an artifact of the image type
+    would show its address, which is all of it, beside it."""
+    svg = base64.b64encode(growth_picture(history[-_DRAWN:]).encode()).decode()
+    lines = [f"![rows by time](data:image/svg+xml;base64,{svg})", "", "| snapshot | published (UTC) | rows | more |"]
+    lines.append("|---|---|---|---|")
+    more = {later.number: later.rows - earlier.rows for earlier, later in pairwise(history)}
+    lines += [
+        f"| {item.number} | {item.created:%Y-%m-%d %H:%M} | {item.rows:,} | {more.get(item.number, item.rows):+,} |"
+        for item in reversed(history[-_TOLD:])
+    ]
+    return "\n".join(lines)
 
 
 def growth_picture(history: Sequence[SnapshotRecord]) -> str:

@@ -1,91 +1,182 @@
-"""prefect.yaml against a real server: it is accepted, and a worker carries a run of it out."""
+"""prefect.yaml against a real server: registered there, carried out by workers, heard of by triggers and people."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from schemas.events import CorpusGrew, CorpusPublished, QuarantineExceeded
+from tests.deployments.conftest import REPOSITORY, Server
 from tests.flows.clips import write_clip
 
 pytestmark = pytest.mark.long
-REPOSITORY = Path(__file__).resolve().parents[2]
-PREFECT = str(Path(sys.executable).parent / "prefect")
+BLOCK = "custom-webhook/operators"
+NAMED = {entry["name"]: entry for entry in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server of its own, with its own database; the environment of its clients."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    api = f"http://127.0.0.1:{port}/api"
-    names = {"PREFECT_HOME": str(home), "PREFECT_API_URL": api, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    clients = {**os.environ, **names, "PREFECT_CLI_PROMPT": "false"}
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-            env=clients,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            _wait(api, server, home / "server.log")
-            yield clients
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+def deployed(server: Server) -> dict[str, Any]:
+    """What `dataclaw deploy` registered, when it was run twice."""
+    server.run("dataclaw", "deploy", "--notify", BLOCK)
+    return json.loads(server.run("dataclaw", "deploy", "--notify", BLOCK, "--json").stdout)
 
 
-def _wait(api: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            if httpx.get(f"{api}/health").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass  # not listening yet
-        time.sleep(0.2)
-    pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
+def test_deploying_again_doubles_nothing(server: Server, deployed: dict[str, Any]) -> None:
+    assert {name.partition("/")[2] for name in deployed["deployments"]} == set(NAMED)
+    names = [item["name"] for item in server.ask("automations/filter")]
+    assert dict.fromkeys(deployed["automations"], 1).items() <= Counter(names).items()
+    assert len(deployed["automations"]) == 3
+    limits = {pool["name"]: pool["concurrency_limit"] for pool in server.ask("work_pools/filter")}
+    assert limits["dataclaw-cpu"] == 4
+    assert limits["dataclaw-gpu"] == 1
 
 
-def prefect(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [PREFECT, "--no-prompt", *arguments],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
+def test_the_nightly_build_is_scheduled_alone_and_explained(server: Server, deployed: dict[str, Any]) -> None:
+    build = server.deployment("build")
+    (schedule,) = build["schedules"]
+    assert schedule["active"]
+    assert schedule["schedule"]["timezone"] == "Etc/UTC"
+    assert build["concurrency_limit"] == 1 or build["global_concurrency_limit"]["limit"] == 1
+    assert build["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert {"dataclaw", "nightly"} <= set(build["tags"])
+    form = build["parameter_openapi_schema"]
+    assert "recipe" in form["properties"]["recipe"]["description"]
+    assert form["definitions"]["Growth"]["properties"]["rows"]["description"] == "So many more rows."
+    assert server.deployment("build-gpu")["work_pool_name"] == "dataclaw-gpu"
+
+
+def test_a_file_that_prefect_refuses_is_one_line_and_exit_code_1(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(
+        "name: wrong\npull: []\ndeployments:\n"
+        "- {name: wrong, entrypoint: flows.build_corpus.nothing, work_pool: {name: dataclaw-cpu}}\n"
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    said = server.run("dataclaw", "deploy", "--file", str(file), code=1).stderr
+    assert "'nothing' not found" in said
+    assert "Traceback" not in said
+    unknown = server.run("dataclaw", "deploy", "--notify", "custom-webhook/nobody", code=2).stderr
+    assert "no such notification block" in unknown
 
 
-def test_the_build_deployment_is_accepted_and_runs(environment: dict[str, str], tmp_path: Path) -> None:
-    prefect(environment, "work-pool", "create", "dataclaw-cpu", "--type", "process")
-    prefect(environment, "deploy", "--all")
-    write_clip(tmp_path / "raw" / "clip.mp4", 3)
-    recipe = tmp_path / "nightly.yaml"
+@pytest.fixture(scope="module")
+def missed(server: Server, deployed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus whose build was due on three nights while no worker was there, and then a worker came."""
+    folder = tmp_path_factory.mktemp("missed")
+    write_clip(folder / "raw" / "clip.mp4", 3)
+    (folder / "raw" / "broken.mp4").write_bytes(b"no film at all" * 50)
+    recipe = folder / "nightly.yaml"
     recipe.write_text(
         "name: nightly\ncorpus: corpus\nintents: [Make temporal questions and answers.]\n"
-        "sources: [{uri: raw, domain: daily_life}]\n"
+        "sources: [{uri: raw, domain: daily_life}]\nplacement: {gallery: 'http://localhost/gallery'}\n"
     )
-    prefect(environment, "deployment", "run", "build_corpus/build", "--param", f"recipe={recipe}")
-    prefect(environment, "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
-    api = environment["PREFECT_API_URL"]
-    (run,) = httpx.post(f"{api}/flow_runs/filter", json={}).json()
-    assert run["state"]["type"] == "COMPLETED", run["state"]
+    build = server.deployment("build")
+    for nights in (3, 2, 1):
+        due = (datetime.now(UTC) - timedelta(days=nights)).isoformat()
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+        body = {"state": state, "parameters": {"recipe": str(recipe)}}
+        httpx.post(f"{server.api}/deployments/{build['id']}/create_flow_run", json=body).raise_for_status()
+    server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
+    return folder / "corpus"
+
+
+def runs(server: Server, deployment: str) -> list[dict[str, Any]]:
+    return server.ask("flow_runs/filter", deployments={"name": {"any_": [deployment]}}, sort="EXPECTED_START_TIME_ASC")
+
+
+def past_runs(server: Server) -> list[dict[str, Any]]:
+    return [run for run in runs(server, "build") if run["expected_start_time"] < datetime.now(UTC).isoformat()]
+
+
+def test_missed_nights_are_made_up_once(server: Server, missed: Path) -> None:
+    states = Counter(run["state"]["name"] for run in past_runs(server))
+    assert states == {"Completed with rejects": 1, "Cancelled": 2}
+    assert [path.name for path in (missed / "snapshots").iterdir()] == ["000001.json"]
+
+
+def test_the_end_of_a_build_has_a_name_and_says_what_came_of_it(server: Server, missed: Path) -> None:
+    (run,) = [run for run in past_runs(server) if run["state"]["type"] == "COMPLETED"]
     assert run["name"].startswith("nightly 20")
-    artifacts = {a["key"]: a for a in httpx.post(f"{api}/artifacts/filter", json={}).json()}
+    assert run["state"]["message"] == "2 inputs: 1 done, 0 filtered, 1 failed; snapshot 1 with 1 row."
+
+
+def test_a_build_shows_its_result_to_operators(server: Server, missed: Path) -> None:
+    artifacts = {item["key"]: item for item in server.ask("artifacts/filter")}
     assert artifacts["build-result"]["type"] == "table"
     assert artifacts["build-rejects"]["type"] == "markdown"
-    assert list((tmp_path / "corpus" / "snapshots").glob("*.json"))
+    (aside,) = json.loads(artifacts["build-quarantine"]["data"])
+    assert aside["input"].endswith("broken.mp4")
+    assert "| 1 | 2" in artifacts["corpus-growth"]["data"]
+    assert "data:image/svg+xml" in artifacts["corpus-growth"]["data"]
+    assert "http://localhost/gallery" in artifacts["gallery"]["data"]
+    assert "model-usage" not in artifacts, "no model was asked"
+
+
+def test_events_arrive_with_their_typed_payloads(server: Server, missed: Path) -> None:
+    (published,) = server.until(lambda: server.events(CorpusPublished.name), "event of publishing")
+    assert CorpusPublished.model_validate(published["payload"]).size.rows == 1
+    (grew,) = server.until(lambda: server.events(CorpusGrew.name), "event of growth")
+    payload = CorpusGrew.model_validate(grew["payload"])
+    assert (payload.snapshot, payload.since, payload.rows) == (1, None, 1)
+    assert (payload.task_types, payload.domains) == (("temporal_qa",), ("daily_life",))
+    assert payload.corpus == str(missed)
+    assert grew["resource"]["prefect.resource.id"] == f"dataclaw.corpus.{payload.corpus_id}"
+    (broken,) = server.until(lambda: server.events(QuarantineExceeded.name), "event of the quarantine")
+    assert QuarantineExceeded.model_validate(broken["payload"]).share == 0.5
+
+
+@pytest.mark.skipif("verify" not in NAMED, reason="prefect.yaml has no deployment verify yet")
+def test_growth_starts_the_verification_of_what_grew(server: Server, missed: Path) -> None:
+    (run,) = server.until(lambda: runs(server, "verify"), "run of verify")
+    assert run["parameters"]["corpus"] == str(missed)
+    assert run["state"]["type"] in {"SCHEDULED", "PENDING", "RUNNING", "COMPLETED"}
+    assert [path.name for path in (missed / "growth").iterdir()] == ["000001.json"]
+
+
+def test_people_hear_of_a_quarantine_over_its_limit(server: Server, missed: Path) -> None:
+    (notice,) = server.until(lambda: [said for said in server.told if "inputs" in said["subject"]], "notification")
+    assert notice["subject"] == "DataClaw: 1 of 2 inputs could not be read"
+    assert str(missed) in notice["body"]
+
+
+def test_a_build_that_fails_says_why_in_its_first_line_and_people_hear_of_it(
+    server: Server, missed: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "wrong.yaml"
+    recipe.write_text("name: wrong\ncorpus: c\nsource: []\n")
+    server.run("prefect", "deployment", "run", "build_corpus/build", "--param", f"recipe={recipe}")
+    server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
+    (run,) = [run for run in past_runs(server) if run["state"]["type"] == "FAILED"]
+    first = run["state"]["message"].splitlines()[0]
+    assert str(recipe) in first
+    assert "unknown key source, did you mean 'sources'?" in first
+    (notice,) = server.until(lambda: [said for said in server.told if "Failed" in said["subject"]], "notification")
+    assert "unknown key source" in notice["body"]
+
+
+def test_people_hear_of_a_run_that_does_not_end_and_not_of_one_that_does(
+    server: Server, deployed: dict[str, Any]
+) -> None:
+    """Hours of patience are cut to the least that Prefect takes."""
+    (automation,) = [item for item in server.ask("automations/filter") if item["name"] == "dataclaw run stuck"]
+    place = f"{server.api}/automations/{automation['id']}"
+    automation["trigger"]["within"] = 10
+    changed = {key: value for key, value in automation.items() if key not in {"id", "created", "updated"}}
+    httpx.put(place, json=changed).raise_for_status()
+    build = server.deployment("build-gpu")
+    started = {}
+    for name in ("ends", "hangs"):
+        made = httpx.post(f"{server.api}/deployments/{build['id']}/create_flow_run", json={"name": name}).json()
+        started[name] = f"{server.api}/flow_runs/{made['id']}/set_state"
+        # Forced: it is the server's view of a run that counts here, no worker takes part.
+        httpx.post(started[name], json={"state": {"type": "RUNNING"}, "force": True}).raise_for_status()
+    ended = {"type": "COMPLETED", "name": "Completed with rejects"}
+    httpx.post(started["ends"], json={"state": ended, "force": True}).raise_for_status()
+    stuck = server.until(lambda: [said for said in server.told if "stuck" in said["subject"]], "notification")
+    assert [notice["subject"] for notice in stuck] == ["DataClaw: hangs is stuck"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
 import pytest
 
-from schemas.outcome import Outcome, RunState
+from schemas.outcome import Outcome, RunReport, RunState
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
+from storage.catalog.records import SnapshotRecord
 from tasks.discover import Discovery
 from tasks.plan import Ended, Plan
-from tasks.report import _broken, _state, input_outcomes
+from tasks.report import _broken, _state, final_state, growth_markdown, growth_picture, input_outcomes
 from tasks.tailor import Tailored
 
 
@@ -65,3 +69,50 @@ def test_a_run_that_finds_all_known_is_called_as_the_run_that_did_the_work(
     known = Plan(streams_of=streams_of, ended={unit: Ended(*ended) for unit, ended in work.ended.items()})
     for plan, done in ((Plan(streams_of=streams_of), work), (known, Tailored())):
         assert _state(input_outcomes(found, plan, done), plan, done) is state
+
+
+@pytest.mark.parametrize(
+    ("state", "postponed", "name"),
+    [
+        (RunState.COMPLETED, 0, "Completed"),
+        (RunState.COMPLETED_WITH_REJECTS, 0, "Completed with rejects"),
+        (RunState.COMPLETED, 2, "Stopped by budget"),
+        (RunState.COMPLETED_WITH_REJECTS, 2, "Stopped by budget"),
+    ],
+)
+def test_the_name_of_the_end_tells_what_became_of_the_inputs(state: RunState, postponed: int, name: str) -> None:
+    now = datetime.now(UTC)
+    report = RunReport(
+        run="r", name="n", corpus="c", recipe_hash="h", state=state, started=now, units_postponed=postponed
+    )
+    ended = final_state(report)
+    assert ended.name == name
+    assert ended.is_completed()
+    assert ended.data == report
+
+
+def grown(*rows: int) -> list[SnapshotRecord]:
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    return [
+        SnapshotRecord(number=i + 1, parent=i or None, run="r", created=first + timedelta(days=i), shards=1, rows=n)
+        for i, n in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("rows", [(5,), (0,), (5, 5), (3, 12_000, 11_000)])
+def test_growth_is_a_picture_with_a_dot_for_each_snapshot(rows: tuple[int, ...]) -> None:
+    picture = ElementTree.fromstring(growth_picture(grown(*rows)))
+    dots = picture.findall(".//{*}circle")
+    assert len(dots) == len(rows)
+    heights = [float(dot.get("cy", "")) for dot in dots]
+    assert sorted(range(len(rows)), key=lambda i: -heights[i]) == sorted(range(len(rows)), key=lambda i: rows[i])
+    assert all(0 <= height <= float(picture.get("height", "")) for height in heights)
+
+
+def test_growth_in_figures_tells_what_each_snapshot_brought() -> None:
+    lines = growth_markdown(grown(3, 12_000, 11_000)).splitlines()
+    assert lines[-3:] == [
+        "| 3 | 2026-11-03 00:00 | 11,000 | -1,000 |",
+        "| 2 | 2026-11-02 00:00 | 12,000 | +11,997 |",
+        "| 1 | 2026-11-01 00:00 | 3 | +3 |",
+    ]
