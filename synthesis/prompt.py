@@ -46,6 +46,13 @@ def opening(agent: Agent, evidence: Evidence) -> tuple[Message, ...]:
     return Message("system", (filled("system"),)), Message("user", (task,))
 
 
+def conversation(agent: Agent, evidence: Evidence, question: Message) -> tuple[Message, ...]:
+    """A question after rules and task. Task and question are one message: there are chat templates that refuse two of
+    one role in a row."""
+    system, task = opening(agent, evidence)
+    return system, Message("user", (*task.parts, *question.parts))
+
+
 def choosing(evidence: Evidence, sheets: Sequence[Picture], anchor_tokens: int) -> Message:
     """Asks where to look."""
     text = filled("choose", recordings=_recordings(evidence), facts=_facts(evidence, evidence.anchors, anchor_tokens))

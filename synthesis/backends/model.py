@@ -171,7 +171,7 @@ class ModelWriter:
         moments = self._moments(prompt.whole(self._evidence), most)
         sheets = await asyncio.to_thread(showing.contact_sheets, self._evidence.streams, moments)
         asked = prompt.choosing(self._evidence, sheets, int(self._settings.anchor_tokens * share))
-        conversation = (*prompt.opening(self._agent, self._evidence), asked)
+        conversation = prompt.conversation(self._agent, self._evidence, asked)
         reply = await self._ask(Step.CHOOSE, conversation, prompt.windows_schema(self._evidence))
         return reply.text
 
@@ -180,7 +180,7 @@ class ModelWriter:
         streams = self._evidence.streams
         frames = await asyncio.to_thread(showing.frames, streams, moments, self._settings.image_side)
         asked = prompt.writing(self._evidence, windows, frames, int(self._settings.anchor_tokens * share))
-        conversation = (*prompt.opening(self._agent, self._evidence), asked)
+        conversation = prompt.conversation(self._agent, self._evidence, asked)
         reply = await self._ask(Step.WRITE, conversation, self._agent.schema)
         self._conversation = conversation
         return _canonical(reply.text)
