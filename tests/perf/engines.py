@@ -65,17 +65,20 @@ async def _measure(model: str, sees: bool, concurrent: int, rounds: int) -> None
     engine = await chat._started()
     prompts = [await _rendered(chat, engine, request) for request in requests]
     sampling = [await chat._sampling(request) for request in requests]
-    cached = prompt = 0
+    cached = {"chat": 0, "bare": 0}
+    prompt = 0
 
     async def through_chat() -> int:
-        nonlocal cached, prompt
+        nonlocal prompt
         replies = await asyncio.gather(*(chat.complete(request) for request in requests))
-        cached += sum(reply.usage.cached_tokens for reply in replies)
+        cached["chat"] += sum(reply.usage.cached_tokens for reply in replies)
         prompt += sum(reply.usage.prompt_tokens for reply in replies)
         return sum(reply.usage.completion_tokens for reply in replies)
 
     async def bare() -> int:
-        return sum(await asyncio.gather(*(_alone(engine, n, prompts[n], sampling[n]) for n in range(concurrent))))
+        ends = await asyncio.gather(*(_alone(engine, n, prompts[n], sampling[n]) for n in range(concurrent)))
+        cached["bare"] += sum(end.num_cached_tokens or 0 for end in ends)
+        return sum(len(end.outputs[0].token_ids) for end in ends)
 
     await engine.reset_prefix_cache()
     speeds: dict[str, list[float]] = {"chat": [], "bare": []}
@@ -92,7 +95,8 @@ async def _measure(model: str, sees: bool, concurrent: int, rounds: int) -> None
     for which, figures in speeds.items():
         print(f"{which}: median {statistics.median(figures):.1f} tokens/s of {[round(each, 1) for each in figures]}")
     print(f"ratio: median {statistics.median(ratios):.3f} of {[round(each, 3) for each in ratios]}")
-    print(f"prefix cache: {cached / prompt:.1%} of prompt tokens")
+    for which, tokens in cached.items():
+        print(f"{which}: {tokens / prompt:.1%} of prompt tokens from the prefix cache")
 
 
 async def _rendered(chat: VLLMChat, engine: Any, request: Request) -> Any:
@@ -106,9 +110,9 @@ async def _rendered(chat: VLLMChat, engine: Any, request: Request) -> Any:
     return prompts[0]
 
 
-async def _alone(engine: Any, number: int, prompt: Any, sampling: Any) -> int:
+async def _alone(engine: Any, number: int, prompt: Any, sampling: Any) -> Any:
     ends = [end async for end in engine.generate(prompt, sampling, f"bare-{time.perf_counter_ns()}-{number}")]
-    return len(ends[-1].outputs[0].token_ids)
+    return ends[-1]
 
 
 if __name__ == "__main__":
