@@ -73,8 +73,11 @@ class Location:
         if "://" not in text:
             return cls(LocalFileSystem(), os.path.abspath(text).rstrip("/"))
         try:
-            options = s3.OPTIONS if text.startswith(("s3://", "s3a://")) else {}
-            fs, root = fsspec.core.url_to_fs(text, **options)
+            if text.startswith(("s3://", "s3a://")):
+                s3.prepare()
+                fs, root = fsspec.core.url_to_fs(text, **s3.OPTIONS)
+            else:
+                fs, root = fsspec.core.url_to_fs(text)
         except (ValueError, ImportError) as error:
             raise CorpusError(text, str(error), "Use a path, or a URI of a file system that fsspec knows") from error
         return cls(fs, cast(str, root).rstrip("/"))

@@ -1,7 +1,8 @@
 """What S3 says, in words a person can act on, and the few things that only S3 has.
 
 Credentials, profiles, endpoints and attempts are boto's business: AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
-AWS_MAX_ATTEMPTS, a role of the machine. Its libraries are not imported here: what they raise is known by their names.
+AWS_MAX_ATTEMPTS, a role of the machine. Where no S3 is used its libraries are not imported: what they raise is known
+by their names.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
 from fsspec import AbstractFileSystem
@@ -32,8 +34,21 @@ _REMEDIES = {
     "NoCredentialsError": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "PartialCredentialsError": "Set AWS_PROFILE, or both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "ProfileNotFound": "Set AWS_PROFILE to a profile that the AWS configuration has",
-    "EndpointConnectionError": "Check AWS_ENDPOINT_URL and the network, and run again: nothing committed is lost",
+    "EndpointConnectionError": f"Check AWS_ENDPOINT_URL and the network. {_AGAIN}",
 }
+
+
+@cache
+def prepare() -> None:
+    """Makes s3fs try a request again whose connection was reset, as it does with one that ended in any other way.
+
+    Raises:
+        ImportError: a package of S3 is missing.
+    """
+    from botocore.exceptions import EndpointConnectionError
+    from s3fs.core import add_retryable_error
+
+    add_retryable_error(EndpointConnectionError)
 
 
 def is_s3(fs: AbstractFileSystem) -> bool:

@@ -123,11 +123,11 @@ class Withdrawals:
         )
 
     def _written_since(self, snapshot: Manifest) -> Any:
-        """Units with a row that the snapshot could not have, whatever became of them."""
+        """Units with a row that the snapshot could not have, whatever became of them, but for those withdrawn before."""
         return (
             select(TripletRow.unit)
             .join(UnitRow, and_(UnitRow.corpus_id == TripletRow.corpus_id, UnitRow.unit == TripletRow.unit))
-            .where(self._db.of(TripletRow), UnitRow.ended > snapshot.created)
+            .where(self._db.of(TripletRow), UnitRow.ended > snapshot.created, TripletRow.standing != _WITHDRAWN)
         )
 
     def _is_withdrawn(self) -> ColumnElement[bool]:
