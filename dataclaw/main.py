@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from dataclaw.commands.bench import bench
 from dataclaw.commands.build import build
+from dataclaw.commands.corpora import corpora
 from dataclaw.commands.deploy import deploy
 from dataclaw.commands.doctor import doctor
 from dataclaw.commands.plan import plan
@@ -122,6 +123,7 @@ def _options(
 for command in (samples, plan, build, verify, replay, status, runs, rejects, quarantine, view, deploy, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench")
+app.add_typer(corpora, name="corpora")
 
 
 def main() -> None:
