@@ -38,6 +38,10 @@ _JUMP = 4.0
 """Seconds of packets worth a seek."""
 _BEFORE = 10.0
 """Seconds before the first frame that a search for the beginning aims at."""
+_GROWTH = 4
+"""Times that pictures may grow within a film, where no limit is given..."""
+_ALWAYS_ALLOWED = 1 << 24
+"""...beyond this many pixels: films that adapt to their network change sizes."""
 _HELD = 1024
 """Packets kept while looking for a later keyframe; more are decoded, so that memory stays bounded."""
 _RAW_LUMA = ("yuv", "nv12", "nv21", "nv16", "nv24", "gray")
@@ -166,6 +170,9 @@ class VideoDecoder:
                 raise InputError(uri, "this build of FFmpeg has no decoder for its video track", "Convert the file")
             if max_pixels is not None and codec.width * codec.height > max_pixels:
                 raise _too_large(uri, codec.width, codec.height, max_pixels)
+            # Pictures may grow in the middle of a film: what a header says binds no decoder.
+            allowed = max(_ALWAYS_ALLOWED, _GROWTH * codec.width * codec.height) if max_pixels is None else max_pixels
+            codec.options = {**codec.options, "max_pixels": str(allowed)}
             codec.thread_count = threads()
             # Slices need no copies of the decoder state, and a frame comes out as soon as it can.
             codec.thread_type = "AUTO" if codec.thread_count != 1 else "SLICE"

@@ -22,6 +22,8 @@ from sources.roster import SOURCES, reader
 __all__ = ["discover", "fingerprint", "hash_parts", "open_recording", "probe", "stream_sha256"]
 
 VIDEO_FORMAT, IMAGE_FORMAT = "video", "images"
+_DEEPEST = 64
+_TOO_DEEP = f"it lies more than {_DEEPEST} folders below the place that is looked through"
 
 
 def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
@@ -117,6 +119,9 @@ def _below(
             real = os.path.realpath(path) if is_local(fs) else path
             if real in above:
                 return  # a link to a folder above: what it holds is found there
+            if len(above) >= _DEEPEST:
+                yield path, Problem(input=to_uri(fs, path), cause=_TOO_DEEP, remedy="Name a folder further down")
+                return
             inside = entries(fs, path)
     except OSError as error:
         cause = f"cannot be read: {error.strerror or error}"
@@ -180,8 +185,8 @@ def _selected(own: str, wanted: str) -> bool:
         return True
     group, _, span = wanted.rpartition("/")
     own_group, _, number = own.rpartition("/")
-    limits = re.fullmatch(r"([0-9]*):([0-9]*)", span)
-    if limits is None or group != own_group or not number.isdecimal():
+    limits = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", span)
+    if limits is None or group != own_group or not re.fullmatch(r"[0-9]{1,18}", number):
         return False
     begin, end = limits.groups()
     return int(begin or 0) <= int(number) and (not end or int(number) < int(end))

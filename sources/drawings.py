@@ -33,7 +33,13 @@ _MARGIN = 0.06
 """Share of the page that stays free on each side."""
 _LARGEST = 1 << 30
 """Bytes that one unpacked array may have."""
+_MOST_RATIO = 200
+"""Times that an array may grow when it is unpacked..."""
+_ALWAYS_ALLOWED = 1 << 26
+"""...beyond this many bytes. zip can do a thousand; drawings stay below ten."""
+_MOST_DRAWINGS = 1 << 22
 _MOST_POINTS = 1_000_000
+_MOST_COLUMNS = 5
 _DAMAGES = (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 """What zipfile, zlib (through zipfile) and the npy header parser raise for a damaged archive."""
 
@@ -146,6 +152,7 @@ def _lines(drawing: object) -> list[NDArray[np.float64]]:
     Raises:
         ValueError, TypeError: it is not an array of (n, 3) or (n, 5) numbers.
     """
+    _check_flat(drawing)
     rows = np.asarray(drawing, np.float64)
     if rows.ndim != 2 or rows.shape[1] not in (3, 5):
         raise ValueError(f"its shape is {rows.shape}, not (n, 3)")
@@ -168,6 +175,30 @@ def _lines(drawing: object) -> list[NDArray[np.float64]]:
         raise ValueError("its movements add up to more than a number can hold")
     lines = np.split(points, np.flatnonzero(rows[:, 2]) + 1)
     return [line for line in lines if len(line)]
+
+
+def _check_flat(drawing: object) -> None:
+    """Looks at a drawing before an array is made of it: a few hundred bytes of a pickle can name a list in a list again
+    and again, which would become an array of any size.
+
+    Raises:
+        ValueError: it is neither an array of numbers nor a list of short rows of numbers.
+    """
+    held = drawing.value if isinstance(drawing, _PickledArray) else drawing
+    if isinstance(held, np.ndarray):
+        return
+    if not isinstance(held, list | tuple):
+        raise ValueError(f"it is a {type(held).__name__}, not an array of numbers")
+    if len(held) > _MOST_POINTS:
+        raise ValueError(f"it has {len(held)} points, more than {_MOST_POINTS}")
+    for row in held:
+        values = row.value if isinstance(row, _PickledArray) else row
+        if isinstance(values, np.ndarray) and values.ndim == 1 and len(values) <= _MOST_COLUMNS:
+            continue
+        if not isinstance(values, list | tuple) or len(values) > _MOST_COLUMNS:
+            raise ValueError("its rows are not of 3 or 5 numbers")
+        if not all(isinstance(value, int | float) for value in values):
+            raise ValueError("its rows hold what is no number")
 
 
 @contextmanager
@@ -221,6 +252,12 @@ def _check(member: zipfile.ZipInfo, shape: tuple[int, ...], dtype: np.dtype[Any]
     """
     if member.file_size > _LARGEST:
         raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes, more than {_LARGEST}")
+    if member.file_size > max(_ALWAYS_ALLOWED, _MOST_RATIO * member.compress_size):
+        raise ValueError(
+            f"{member.filename} unpacks {member.compress_size} bytes to {member.file_size}: no drawings do"
+        )
+    if shape and shape[0] > _MOST_DRAWINGS:
+        raise ValueError(f"{member.filename} promises {shape[0]} drawings, more than {_MOST_DRAWINGS}")
     count = 1
     for length in shape:
         count *= length

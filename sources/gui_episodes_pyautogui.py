@@ -184,7 +184,10 @@ def _needed(place: Place | None) -> Place:
 
 
 def _name(function: ast.expr) -> str:
-    return ast.unparse(function) if isinstance(function, ast.Attribute | ast.Name) else "of an expression"
+    try:
+        return ast.unparse(function) if isinstance(function, ast.Attribute | ast.Name) else "of an expression"
+    except RecursionError:
+        return "of a name without an end"
 
 
 def _literal(node: ast.expr) -> Any:

@@ -25,6 +25,9 @@ from sources.video import SUFFIXES as VIDEO_SUFFIXES
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SECONDS = 1.0
 """Nominal time a picture stays on screen."""
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
+"""What Pillow may take a picture for, whatever its name says. Among the formats that it knows beside these is one that
+hands the file to Ghostscript, which runs programs."""
 _DAMAGES = (OSError, ValueError, SyntaxError, EOFError, struct.error)
 """What Pillow raises for damaged pictures."""
 
@@ -106,7 +109,7 @@ def _opened(uri: str, max_pixels: int | None, data: bytes | None = None) -> Iter
                 raise InputError(uri, "the file is empty (zero bytes)", "Copy it again")
             _allow(uri, _webp_size(head), max_pixels)
             file.seek(0)
-            with Image.open(file) as picture:
+            with Image.open(file, formats=_FORMATS) as picture:
                 _allow(uri, picture.size, max_pixels)
                 yield picture
     except UnidentifiedImageError as error:

@@ -8,6 +8,7 @@ with its number, and a window of time for each camera.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -45,6 +46,13 @@ _DEFAULT_V2 = {
 }
 _NUMBER, _LENGTH = "episode_index", "length"
 _DATA_FILE = ("data/chunk_index", "data/file_index")
+_FIELD = re.compile(r"\{[a-z_]+(?::0?[0-9]{0,2}d?)?\}")
+"""What a template may hold in braces: a name and a width of two digits at most. Wider ones would fill the memory, and
+Python's templates reach into objects."""
+_LARGEST = 1 << 30
+"""Bytes of the columns of one table that are held at once."""
+_MOST_ROWS = 1 << 24
+_BATCH = 256
 _DAMAGES = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises for damaged files; the last one for texts, when they become Python's."""
 _MEND_META = "Copy the data set's meta again"
@@ -304,9 +312,11 @@ def _path_v3(
 def _filled(name: str, template: Any, values: Mapping[str, object]) -> str:
     if not isinstance(template, str):
         raise ValueError(f"meta/info.json has no {name}")
+    if {"{", "}"} & set(_FIELD.sub("", template)):
+        raise ValueError(f"{name} in meta/info.json is no plain template")
     try:
         return inside(template.format(**values))
-    except (KeyError, IndexError, AttributeError) as error:
+    except KeyError as error:
         raise ValueError(f"{name} in meta/info.json names something unknown: {error}") from error
 
 
@@ -342,7 +352,8 @@ def _episodes(uri: str, sign: str) -> pa.Table:
     try:
         with open_binary(uri) as file:
             parquet = pq.ParquetFile(file)
-            return parquet.read(_placing(parquet.schema_arrow.names))
+            columns = _placing(parquet.schema_arrow.names)
+            return _gathered(uri, parquet, range(parquet.num_row_groups), columns)
     except _DAMAGES as error:
         raise InputError(uri, f"is not a readable Parquet file: {error}", _MEND_META) from error
 
@@ -360,16 +371,43 @@ def _read_table(uri: str, columns: Sequence[str], episode: int | None = None) ->
             parquet = pq.ParquetFile(file, metadata=footer.metadata)
             wanted = [name for name in columns if name in parquet.schema_arrow.names]
             if episode is None:
-                return parquet.read(wanted)
+                return _gathered(uri, parquet, range(parquet.num_row_groups), wanted)
             if not footer.has_numbers:
                 raise InputError(uri, f"has no column {_NUMBER}", "Copy the file again")
             groups = np.flatnonzero((footer.least <= episode) & (episode <= footer.most)).tolist()
             schema = pa.schema([parquet.schema_arrow.field(name) for name in dict.fromkeys((*wanted, _NUMBER))])
-            batches = parquet.iter_batches(batch_size=1024, row_groups=groups, columns=schema.names)
-            mine = [batch.select(schema.names).filter(pc.equal(batch[_NUMBER], episode)) for batch in batches]
-            return pa.Table.from_batches(mine, schema)
+            return _gathered(uri, parquet, groups, schema.names, episode)
     except _DAMAGES as error:
         raise InputError(uri, f"is not a readable Parquet file: {error}", "Copy the episode again") from error
+
+
+def _gathered(
+    uri: str, parquet: pq.ParquetFile, groups: Iterable[int], columns: Sequence[str], episode: int | None = None
+) -> pa.Table:
+    """Columns of some row groups; with `episode` its rows alone. A few bytes of a Parquet file can stand for any number
+    of values, so what comes is counted as it comes.
+
+    Raises:
+        schemas.errors.InputError: there is more than may be held.
+    """
+    chosen = list(groups)
+    promised = sum(parquet.metadata.row_group(group).num_rows for group in chosen)
+    if promised > _MOST_ROWS:
+        raise InputError(uri, f"has {promised} rows to be looked at, more than {_MOST_ROWS}", "Split it")
+    schema = pa.schema([parquet.schema_arrow.field(name) for name in columns])
+    if not columns:
+        return parquet.read_row_groups(chosen, columns=[])
+    kept: list[pa.RecordBatch] = []
+    size = 0
+    for batch in parquet.iter_batches(batch_size=_BATCH, row_groups=chosen, columns=list(columns)):
+        rows = batch.select(schema.names)
+        if episode is not None:
+            rows = rows.filter(pc.equal(batch[_NUMBER], episode))
+        size += rows.nbytes
+        if size > _LARGEST:
+            raise InputError(uri, f"its columns unpack to more than {_LARGEST} bytes", "Split it")
+        kept.append(rows)
+    return pa.Table.from_batches(kept, schema)
 
 
 @dataclass(frozen=True)

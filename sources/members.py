@@ -29,8 +29,14 @@ PROTOCOL = "member"
 _BLOCK = 512
 _LARGEST_HEADER = 1 << 24
 _GZIP = b"\x1f\x8b"
-_DAMAGES = (tarfile.TarError, OSError, ValueError, EOFError)
-"""What tarfile and indexed_gzip raise for damaged archives."""
+_MOST_MEMBERS = 1 << 20
+"""Files that one archive may hold: their names and places are kept in memory."""
+_MOST_RATIO = 200
+"""Times that a compressed archive may grow..."""
+_ALWAYS_ALLOWED = 1 << 30
+"""...beyond this many bytes. gzip can do a thousand; pictures, films and their captions stay below ten."""
+_DAMAGES = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError)
+"""What tarfile and indexed_gzip raise for damaged archives; the last for names that announce names without an end."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,9 @@ def _archive(uri: str, sign: str) -> Archive:
         with ExitStack() as stack:
             file = stack.enter_context(_Unpacked(uri))
             try:
-                for member in _walk(file.content):
+                for member in _walk(file.content, file.allowed):
+                    if len(members) >= _MOST_MEMBERS:
+                        raise tarfile.ReadError(f"more than {_MOST_MEMBERS} files")
                     members.append(member)
             except _DAMAGES as error:
                 damage = f"it is damaged or cut off: {error}"
@@ -87,13 +95,18 @@ def _archive(uri: str, sign: str) -> Archive:
     return Archive(tuple(members), damage, points)
 
 
-def _walk(file: IO[bytes]) -> Iterator[Member]:
+def _walk(file: IO[bytes], allowed: int | None) -> Iterator[Member]:
     """The regular files of a tar, each when all of its bytes are known to be there.
 
+    Args:
+        file: the tar, unpacked as it is read.
+        allowed: bytes to which it may unpack; None when it is not compressed.
+
     Raises:
-        tarfile.TarError, OSError, ValueError: it is no tar, or breaks off.
+        tarfile.TarError, OSError, ValueError, RecursionError: it is no tar, breaks off, or is made to do harm.
     """
     whole: Member | None = None
+    end_before = 0
     with tarfile.open(fileobj=cast(IO[bytes], _Headers(file)), mode="r:") as tar:
         while True:
             # Looking for the next header fails where the bytes of this member end early.
@@ -102,6 +115,12 @@ def _walk(file: IO[bytes]) -> Iterator[Member]:
                 yield whole
             if found is None:
                 break
+            # A size below zero, which extended headers can give, would lead back to headers that were read before.
+            if found.size < 0 or tar.offset <= end_before:
+                raise tarfile.ReadError(f"the header at byte {found.offset} leads back")
+            end_before = tar.offset
+            if allowed is not None and end_before > allowed:  # before it is unpacked
+                raise tarfile.ReadError(f"it unpacks to {end_before} bytes or more, where {allowed} are allowed")
             cast(Any, tar).members = []  # tarfile would remember every member
             plain = found.isreg() and not found.issparse()
             whole = Member(found.name, found.offset_data, found.size) if plain else None
@@ -132,6 +151,8 @@ class _Unpacked:
         with ExitStack() as stack:
             file = stack.enter_context(open_binary(uri))
             compressed = file.read(2) == _GZIP
+            self.allowed = max(_ALWAYS_ALLOWED, _MOST_RATIO * file.seek(0, io.SEEK_END)) if compressed else None
+            """Bytes to which it may unpack; None when it is not compressed."""
             file.seek(0)
             self.content: IO[bytes] = file
             if compressed:

@@ -78,4 +78,10 @@ def split_suffix(name: str) -> tuple[str, str]:
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key by which clip2 comes before clip10."""
     parts = [part for part in re.split(r"([0-9]+)", name) if part]
-    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part.casefold()) for part in parts], name
+    return [_number(part) if part[0] in "0123456789" else (1, 0, part.casefold()) for part in parts], name
+
+
+def _number(digits: str) -> tuple[int, int, str]:
+    """Digits in the order of their numbers, without making one: names inside files may have thousands of them."""
+    short = digits.lstrip("0")
+    return 0, len(short), short

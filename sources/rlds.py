@@ -39,6 +39,8 @@ _NO_POSITION = re.compile(r"embedding|language|reward", re.IGNORECASE)
 _MOST_COLUMNS = 128
 """A longer vector in the observation is no pose of a robot."""
 _DEEPEST = 16
+_LENGTH = re.compile(r"[0-9]{1,18}")
+"""A length as JSON or text. Python makes no number of thousands of digits."""
 _COPY = "Copy it again"
 
 
@@ -281,10 +283,12 @@ def _missing(uri: str, shards: Sequence[Shard]) -> Iterator[Problem]:
     """A problem for each split of which the names of some shards promise others that are not there."""
     there = {(shard.split, shard.number) for shard in shards}
     for split, count in sorted({(shard.split, shard.count) for shard in shards if shard.count is not None}):
-        lost = [number for number in range(count) if (split, number) not in there]
+        # Counted, not listed: a file name may promise any number of others.
+        lost = count - sum(other == split and number < count for other, number in there)
         if lost:
-            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-            cause = f"shard {lost[0]}{more} of {count} is missing"
+            first = next(number for number in range(count) if (split, number) not in there)
+            more = f" and {lost - 1} more" if lost > 1 else ""
+            cause = f"shard {first}{more} of {count} is missing"
             yield Problem(input=f"{uri}#{split}", cause=cause, remedy="Copy what is missing")
 
 
@@ -305,7 +309,7 @@ def _promised(uri: str) -> dict[tuple[str, int], int]:
     for split in splits if isinstance(splits, list) else ():
         lengths = split.get("shardLengths") if isinstance(split, dict) else None
         for number, length in enumerate(lengths if isinstance(lengths, list) else ()):
-            if str(length).isdecimal():
+            if _LENGTH.fullmatch(str(length)):
                 promised[str(split.get("name")), number] = int(length)
     return promised
 
@@ -346,6 +350,6 @@ def _walk(node: Any, name: str, depth: int) -> Iterator[Feature]:
 def _shape(said: Any) -> tuple[int, ...] | None:
     """The lengths of a tensor's sides; None where one is not fixed or nonsense."""
     sides = said.get("dimensions", []) if isinstance(said, dict) else []
-    if not isinstance(sides, list) or not all(str(side).isdecimal() and int(side) > 0 for side in sides):
+    if not isinstance(sides, list) or not all(_LENGTH.fullmatch(str(side)) and int(side) for side in sides):
         return None
     return tuple(int(side) for side in sides)

@@ -38,6 +38,9 @@ STEPS_A_SECOND = 20.0
 _DEMO = "demo"
 _LARGEST = 1 << 29
 """Bytes that may be read at once: a chunk of pictures, or all numbers of one name."""
+_MOST_STEPS = 1 << 22
+"""Two and a half days at the nominal rate. A field that was never written takes no room in a file, however long."""
+_LONGEST_ATTRIBUTE = 1 << 20
 _CACHE = 1 << 26
 _DEEPEST = 8
 _DAMAGES = (OSError, KeyError, RuntimeError, ValueError, TypeError)
@@ -156,6 +159,8 @@ class Demo:
             self.steps = int(first.shape[0]) if first is not None else 0
             if not self.steps:
                 raise ValueError("it has no steps")
+            if self.steps > _MOST_STEPS:
+                raise ValueError(f"it has {self.steps} steps, more than {_MOST_STEPS}")
             self._fields = {name: field for name, field in self._fields.items() if self._fits(name, field)}
             self.cameras = overview_first(name for name, field in self._fields.items() if _is_pictures(field))
             self.rate = self._read_rate()
@@ -335,10 +340,10 @@ def _is_pictures(field: h5py.Dataset) -> bool:
 
 
 def _at_once(field: h5py.Dataset) -> int:
-    """Bytes that h5py holds in memory to give all numbers, or one picture (whose size max_pixels bounds) and the chunk
-    that it lies in."""
-    numbers = 0 if _is_pictures(field) else prod(field.shape)
-    return int(max(numbers, prod(field.chunks or (0,))) * field.dtype.itemsize)
+    """Bytes that are held in memory to give all numbers (in double precision), or one picture (whose size max_pixels
+    bounds) and the chunk that it lies in."""
+    numbers = 0 if _is_pictures(field) else prod(field.shape) * max(field.dtype.itemsize, 8)
+    return int(max(numbers, prod(field.chunks or (0,)) * field.dtype.itemsize))
 
 
 def _positions(names: Sequence[str]) -> list[str]:
@@ -350,10 +355,13 @@ def _positions(names: Sequence[str]) -> list[str]:
 
 
 def _attributes(owner: h5py.Group) -> dict[str, str]:
-    """The attributes that are text. Others are not looked at."""
+    """The attributes that are text. Others are not looked at, nor is text of more than a megabyte."""
     found = {}
     for name in owner.attrs:
         try:
+            kind = owner.attrs.get_id(name)
+            if kind.shape != () or kind.get_storage_size() > _LONGEST_ATTRIBUTE:
+                continue
             value = owner.attrs[name]
         except _DAMAGES:
             continue
@@ -376,6 +384,6 @@ def _json(text: str) -> dict[str, Any]:
     """A JSON object, empty for what is none."""
     try:
         said = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
