@@ -1,29 +1,43 @@
-"""Stage plan: what is asked of which streams, less what earlier runs have ended. An anti-join, before any work."""
+"""Stage plan: what is asked of which streams, less what earlier runs have ended. An anti-join, before any work.
+
+A night's input is mostly known. So for a stream whose units have ended, no more is done than to form their keys:
+intents are resolved once for all streams that look alike to the resolver (:class:`_Look`), and objects are made only of
+what is left to do.
+"""
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from hashlib import sha256
+from itertools import islice
+from json.encoder import encode_basestring as quoted
+from typing import Any, NamedTuple
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from experts.roster import signature, specs_for
-from schemas.base import digest
-from schemas.errors import UnsuitedError
+from schemas.base import canonical_json, digest
+from schemas.errors import Problem, UnsuitedError
 from schemas.outcome import InputOutcome, Outcome
 from schemas.recipe import Recipe, SourceSpec
 from schemas.rows import UnitPlan, Work
 from schemas.segment import cut_segments
-from schemas.stream import Stream
+from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import Intent, TaskSpec
 from storage.catalog.catalog import Catalog
 from synthesis.agents.roster import agent_class, experts_of_units
+from synthesis.intent.constraints import ClashError, read_wishes
+from synthesis.intent.forms import forms
 from synthesis.intent.model import IntentModel
 from synthesis.intent.own_form import resolve_own
+from synthesis.intent.reading import read
 from synthesis.intent.resolve import BUILD_FROM, choose, resolve
+from synthesis.intent.wording import one_line
 from synthesis.prompts import VERSION as PROMPTS
 from tasks.discover import Discovery
 from tasks.intents import intent_model
@@ -32,6 +46,8 @@ from tasks.words import count
 
 _NEXT_BEST = 3
 """Readings of a vague intent that are tried where the best one cannot be made."""
+_CHUNK = 10_000
+"""Groups between two questions to the catalog."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,9 @@ class Ended:
 
     outcome: Outcome
     reason: str
+
+
+_DONE = Ended(Outcome.DONE, "")
 
 
 @dataclass
@@ -52,8 +71,11 @@ class Plan:
     streams_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """SHA-256 of the streams of each unit, old and new."""
     ended: dict[str, Ended] = field(default_factory=dict)
+    """Units that are not this run's to do: an earlier one ended them, or another has them now (`held`)."""
+    held: dict[str, str] = field(default_factory=dict)
+    """Units that another live run is making, with its id. They count as postponed here."""
     known_slots: list[tuple[str, str]] = field(default_factory=list)
-    """(slot, unit) of units that earlier runs ended."""
+    """(slot, unit) of units that earlier runs ended, where the slot does not hold the unit now."""
     unsuited: list[InputOutcome] = field(default_factory=list)
     segments_known: int = 0
     segments_new: int = 0
@@ -74,58 +96,118 @@ class Grouped:
 
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_work(run: Run, found: Discovery) -> Plan:
-    """Resolves intents, groups streams and takes out what is done already."""
+    """Resolves intents, groups streams, takes out what is done already, and claims the rest but for what another run of
+    this moment has claimed."""
     with run.catalog() as catalog:
         absorb_anchors(run, catalog)
-        plan = make_plan(run.recipe, found, catalog, intent_model(run.recipe))
+        plan = make_plan(run.recipe, found, catalog, intent_model(run.recipe), run.id)
         # What went back to an earlier state (content, recipe) has its row again, without any work.
-        catalog.assign(run.id, plan.known_slots)
+        for start in range(0, len(plan.known_slots), _CHUNK):
+            catalog.assign(run.id, plan.known_slots[start : start + _CHUNK])
     segments = (
         f"; {count(plan.segments_new, 'segment')} to look at, {plan.segments_known} with known anchors"
         if plan.work
         else ""
     )
-    get_run_logger().info(
-        "%s to do, %d known from earlier runs%s", count(len(plan.pending), "unit"), len(plan.ended), segments
-    )
+    log = get_run_logger()
+    known = len(plan.ended) - len(plan.held)
+    log.info("%s to do, %d known from earlier runs%s", count(len(plan.pending), "unit"), known, segments)
+    if plan.held:
+        log.info("%s left to %s", count(len(plan.held), "unit"), ", ".join(sorted(set(plan.held.values()))))
     return plan
 
 
-def make_plan(recipe: Recipe, found: Discovery, catalog: Catalog, model: IntentModel | None = None) -> Plan:
-    """The plan of a build; asks the catalog a bounded number of questions, whatever the number of streams. The intents
-    are read by a language model where one is given."""
+def make_plan(
+    recipe: Recipe, found: Discovery, catalog: Catalog, model: IntentModel | None = None, run: str | None = None
+) -> Plan:
+    """The plan of a build; asks the catalog a number of questions for each thousand streams, never one for each.
+
+    Args:
+        recipe: what is asked.
+        found: of which streams.
+        catalog: what is known.
+        model: a language model that reads the intents; None: rules do.
+        run: the run that will do the work: what is pending is claimed for it. None: nothing is claimed.
+    """
     plan = Plan()
-    groups = [group for source, streams in found.sources for group in groups_of(recipe, source, streams, plan, model)]
-    known = catalog.ended_units([unit.unit for group in groups for unit in group.units])
-    for group in groups:
-        for unit in group.units:
-            plan.streams_of[unit.unit] = tuple(stream.sha256 for stream in group.streams)
-            if unit.unit in known:
-                outcome, problem = known[unit.unit]
-                plan.ended[unit.unit] = Ended(outcome, "" if problem is None else str(problem))
-                plan.known_slots.append((unit.slot, unit.unit))
-    todo = [
-        Grouped(group.streams, units)
-        for group in groups
-        if (units := tuple(unit for unit in group.units if unit.unit not in known))
-    ]
-    plan.pending = {unit.unit for group in todo for unit in group.units}
-    _lay_out(recipe, todo, catalog, plan)
+    todo = _Left(catalog, run, plan)
+    with _no_collection():
+        for source, streams in found.sources:
+            for groups in _batches(_asked(recipe, source, streams, plan, model)):
+                todo.add(groups)
+    plan.pending = {unit.unit for group in todo.groups for unit in group.units}
+    _lay_out(recipe, todo.groups, catalog, plan)
     return plan
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the search for cycles, of which planning makes none: among millions of objects that stay, it takes longer
+    than the planning."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+class _Left:
+    """What is left to do of what is asked, as grouped streams; the rest goes into the plan as ended."""
+
+    def __init__(self, catalog: Catalog, run: str | None, plan: Plan) -> None:
+        self.groups: list[Grouped] = []
+        self._catalog = catalog
+        self._run = run
+        self._plan = plan
+        self._ends: dict[Ended, Ended] = {}
+
+    def add(self, groups: Sequence[_AskedOf]) -> None:
+        plan = self._plan
+        asked = [(group.where, one, key) for group in groups for key, one in group.units]
+        slots = [(one.slot(where), key) for where, one, key in asked]
+        open_ = self._catalog.unsettled(slots)
+        known = self._catalog.ended_units(open_)
+        if self._run is not None:
+            claimed = self._catalog.claim(self._run, open_ - known.keys())
+            plan.held.update(claimed.held)
+            # What is in neither, another run ended while this one was planning.
+            known |= self._catalog.ended_units(open_ - known.keys() - claimed.held.keys() - claimed.taken)
+        for group in groups:
+            members = tuple(stream.sha256 for stream in group.streams)
+            left = []
+            for key, one in group.units:
+                plan.streams_of[key] = members
+                if key not in open_:
+                    plan.ended[key] = _DONE
+                elif key in known:
+                    outcome, problem = known[key]
+                    self._end(key, Ended(outcome, "" if problem is None else str(problem)))
+                elif key in plan.held:
+                    self._end(key, Ended(Outcome.POSTPONED, f"run {plan.held[key]} is making it"))
+                else:
+                    left.append(one.plan(key, group.where))
+            if left:
+                self.groups.append(Grouped(group.streams, tuple(left)))
+        plan.known_slots += self._catalog.moved([(slot, key) for slot, key in slots if key in known])
+
+    def _end(self, key: str, ended: Ended) -> None:
+        self._plan.ended[key] = self._ends.setdefault(ended, ended)  # many ends, few different ones
 
 
 def groups_of(
     recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan, model: IntentModel | None = None
 ) -> Iterable[Grouped]:
     """The groups of one source: streams that belong together for a task that joins them, each stream for the others."""
-    for key, bundle in _bundles(source, streams):
-        yield from _grouped(recipe, source, bundle, key, plan, model)
+    for group in _asked(recipe, source, streams, plan, model):
+        yield Grouped(group.streams, tuple(asked.plan(key, group.where) for key, asked in group.units))
 
 
-def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[str, list[Stream]]]:
+def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[str, Sequence[Stream]]]:
     """Streams that may be joined, and what they have in common: those of `group_by`, or all of the source."""
     if source.group_by is None:
-        return [("", list(streams))] if streams else []
+        return [("", streams)] if streams else []
     bundles: dict[str, list[Stream]] = {}
     for stream in streams:
         if source.group_by == "folder":
@@ -137,43 +219,197 @@ def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[st
     return bundles.items()
 
 
-def _grouped(
-    recipe: Recipe,
-    source: SourceSpec,
-    streams: Sequence[Stream],
-    key: str,
-    plan: Plan,
-    model: IntentModel | None,
-) -> Iterable[Grouped]:
-    intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
-    together: list[UnitPlan] = []
-    apart: dict[str, list[UnitPlan]] = {stream.sha256: [] for stream in streams}
-    reasons: dict[str, list[str]] = {stream.sha256: [] for stream in streams}
-    everything = _named_apart(streams)
-    bundled = source.group_by is not None and len(streams) > 1
-    for intent in intents:
-        specs, every = _resolved(recipe, intent, everything, [], model)
-        joint = [_joining(spec) for spec in specs if spec.joins_streams or (bundled and _can_join(spec))]
-        together += _units(recipe, intent, joint, every, everything, where=source.uri + key)
-        joined = {spec.task_type for spec in joint}
-        for stream in streams:
-            specs, every = _resolved(recipe, intent, [stream], reasons[stream.sha256], model)
-            alone = [spec for spec in specs if spec.task_type not in joined]
-            apart[stream.sha256] += _units(recipe, intent, alone, every, (stream,), where=stream.uri)
-    if together:
-        yield Grouped(everything, tuple(together))
-    for stream in streams:
-        if apart[stream.sha256]:
-            yield Grouped((stream,), tuple(apart[stream.sha256]))
-        elif not together:
-            plan.unsuited.append(
-                InputOutcome(
-                    uri=stream.uri,
-                    sha256=stream.sha256,
-                    outcome=Outcome.FILTERED,
-                    reasons=tuple(reasons[stream.sha256]),
-                )
+class _Look(NamedTuple):
+    """All that resolving an intent sees of a stream."""
+
+    domain: Domain
+    kinds: frozenset[TrackKind]
+    duration: float | None
+    """None where the intents speak of no time: it plays no part then."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A spec to carry out on streams of one look, with the parts of its keys that are the same for all of them."""
+
+    spec: TaskSpec
+    readings: tuple[str, ...]
+    instead: tuple[TaskSpec, ...]
+    of_unit: str
+    of_slot: str
+
+    def unit(self, streams: Sequence[Stream]) -> str:
+        """Names everything the result depends on: `digest` of the list of streams, how it is made, and settings."""
+        named = ",".join(['["' + one.sha256 + '",' + quoted(one.name) + ',"' + one.domain + '"]' for one in streams])
+        return sha256(f"[[{named}],{self.of_unit}".encode()).hexdigest()
+
+    def slot(self, where: str) -> str:
+        """Names what it is about: `digest` of the place, the intent and the task type."""
+        return sha256(f"[{quoted(where)},{self.of_slot}".encode()).hexdigest()
+
+    def plan(self, unit: str, where: str) -> UnitPlan:
+        return UnitPlan(unit=unit, slot=self.slot(where), spec=self.spec, readings=self.readings, instead=self.instead)
+
+
+class _AskedOf(NamedTuple):
+    """A group of streams and what is asked of it, by unit; `where` it is, for the slots."""
+
+    streams: tuple[Stream, ...]
+    units: list[tuple[str, _Asked]]
+    where: str
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """The specs to build of an intent, and those of all its plausible readings, best first; or why there are none, as
+    it was said of the stream `said_of`."""
+
+    specs: Sequence[TaskSpec] = ()
+    every: Sequence[TaskSpec] = ()
+    problem: Problem | None = None
+    said_of: str = ""
+
+    def reason(self, stream: Stream) -> str:
+        """Why nothing can be made of a stream that looks like the one it was said of."""
+        assert self.problem is not None
+        if self.problem.input != self.said_of:
+            return str(self.problem)
+        return str(self.problem.model_copy(update={"input": stream.uri}))
+
+
+class _Resolver:
+    """Resolves intents, once for all streams of one look."""
+
+    def __init__(self, recipe: Recipe, intents: Sequence[Intent], model: IntentModel | None) -> None:
+        self._recipe = recipe
+        self._intents = intents
+        self._model = model
+        self._timed = any(_speaks_of_time(intent.text) for intent in intents)
+        self._known: dict[tuple[_Look, tuple[frozenset[str], ...]], tuple[list[_Asked], list[_Resolved]]] = {}
+
+    def look(self, stream: Stream) -> _Look:
+        kinds = frozenset([track.kind for track in stream.tracks])
+        return _Look(stream.domain, kinds, stream.duration if self._timed else None)
+
+    def alone(self, stream: Stream, joined: tuple[frozenset[str], ...]) -> tuple[list[_Asked], list[_Resolved]]:
+        """What is asked of a stream by itself, but for the task types that each intent asks of all together; and what
+        each intent came to."""
+        key = self.look(stream), joined
+        if key not in self._known:
+            answers = [self.resolve(intent, [stream]) for intent in self._intents]
+            asked: list[_Asked] = []
+            for intent, answer, taken in zip(self._intents, answers, joined, strict=True):
+                specs = [spec for spec in answer.specs if spec.task_type not in taken]
+                asked += self.asked(intent, specs, answer.every, [stream])
+            if self._timed:
+                return asked, answers  # nearly every stream has a duration of its own
+            self._known[key] = asked, answers
+        return self._known[key]
+
+    def resolve(self, intent: Intent, streams: Sequence[Stream]) -> _Resolved:
+        try:
+            if self._recipe.output_schema is not None:
+                own = [resolve_own(intent, self._recipe.output_schema, streams)]
+                return _Resolved(own, own)
+            specs = resolve(intent, streams, self._model)
+        except UnsuitedError as error:
+            return _Resolved(problem=error.problem, said_of=streams[0].uri)
+        return _Resolved(choose(specs), specs)
+
+    def asked(
+        self, intent: Intent, specs: Sequence[TaskSpec], every: Sequence[TaskSpec], streams: Sequence[Stream]
+    ) -> list[_Asked]:
+        """What each spec asks of streams that look like these."""
+        recipe, identity = self._recipe, self._recipe.identity
+        told = None if recipe.synthesis.model is None else PROMPTS
+        chosen = {spec.task_type for spec in specs}
+        settings = [identity["sampling"], [identity["synthesis"], told], identity["reward"]]
+
+        def made_by(spec: TaskSpec) -> list[Any]:
+            agent = agent_class(spec.task_type)
+            wanted = [expert for stream in streams for expert in specs_for(stream, recipe.experts, agent.experts)]
+            return [spec.key, agent.version, sorted({signature(expert, recipe.sampling) for expert in wanted})]
+
+        def instead_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
+            left = [other for other in every if other.task_type not in chosen]
+            if spec.confidence < BUILD_FROM:  # no form was named: the next best one that can be made is as good
+                return tuple(left[:_NEXT_BEST])
+            return tuple(other for other in left if other.task_type in agent_class(spec.task_type).instead)
+
+        return [
+            _Asked(
+                spec=spec,
+                readings=tuple(other.task_type for other in every if other.task_type != spec.task_type),
+                instead=instead_of(spec),
+                # The end of the canonical JSON of a list, whose first member is another for each group.
+                of_unit=canonical_json([[made_by(one) for one in (spec, *instead_of(spec))], *settings])[1:],
+                of_slot=canonical_json([intent.text, spec.task_type])[1:],
             )
+            for spec in specs
+        ]
+
+
+def _speaks_of_time(text: str) -> bool:
+    """Whether what an intent asks may depend on how long the input is: it names a part of it (`the last minute`)."""
+    for sentence in {one_line(text), read(text, forms()).sentence}:
+        try:
+            wishes = read_wishes(sentence)
+        except ClashError:
+            return True
+        if wishes.constraints.window is not None or wishes.notes:
+            return True
+    return False
+
+
+def _asked(
+    recipe: Recipe, source: SourceSpec, streams: Sequence[Stream], plan: Plan, model: IntentModel | None
+) -> Iterator[_AskedOf]:
+    """What is asked of the streams of one source, group by group. Those of which nothing can be made go into `plan`."""
+    intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
+    resolver = _Resolver(recipe, intents, model)
+    for key, bundle in _bundles(source, streams):
+        bundled = source.group_by is not None and len(bundle) > 1
+        samples = _samples(bundle)
+        together: list[_Asked] = []
+        joined: list[frozenset[str]] = []
+        for intent in intents:
+            answer = resolver.resolve(intent, samples)
+            joint = [_joining(spec) for spec in answer.specs if spec.joins_streams or (bundled and _can_join(spec))]
+            together += resolver.asked(intent, joint, answer.every, samples)
+            joined.append(frozenset(spec.task_type for spec in joint))
+        if together:
+            everything = _named_apart(bundle)
+            yield _AskedOf(everything, [(asked.unit(everything), asked) for asked in together], source.uri + key)
+        apart = tuple(joined)
+        for stream in bundle:
+            asked, answers = resolver.alone(stream, apart)
+            if asked:
+                yield _AskedOf((stream,), [(one.unit((stream,)), one) for one in asked], stream.uri)
+            elif not together:
+                reasons = tuple(answer.reason(stream) for answer in answers if answer.problem is not None)
+                plan.unsuited.append(
+                    InputOutcome(uri=stream.uri, sha256=stream.sha256, outcome=Outcome.FILTERED, reasons=reasons)
+                )
+
+
+def _samples(streams: Sequence[Stream]) -> list[Stream]:
+    """Streams that stand for all where an intent is resolved for them together: it asks which tracks there are in any
+    of them, and whether all last as long."""
+    looks: dict[tuple[Domain, frozenset[TrackKind]], Stream] = {}
+    for stream in streams:
+        looks.setdefault((stream.domain, frozenset([track.kind for track in stream.tracks])), stream)
+    samples = list(looks.values())
+    if len({stream.duration for stream in samples}) == 1:
+        other = next((stream for stream in streams if stream.duration != samples[0].duration), None)
+        samples += [] if other is None else [other]
+    return samples
+
+
+def _batches(groups: Iterable[_AskedOf]) -> Iterator[list[_AskedOf]]:
+    """Groups, as many at once as one question to the catalog is about."""
+    waiting = iter(groups)
+    while batch := list(islice(waiting, _CHUNK)):
+        yield batch
 
 
 def _can_join(spec: TaskSpec) -> bool:
@@ -182,22 +418,6 @@ def _can_join(spec: TaskSpec) -> bool:
 
 def _joining(spec: TaskSpec) -> TaskSpec:
     return spec.model_copy(update={"joins_streams": True})
-
-
-def _resolved(
-    recipe: Recipe, intent: Intent, streams: Sequence[Stream], reasons: list[str], model: IntentModel | None
-) -> tuple[list[TaskSpec], list[TaskSpec]]:
-    """The specs to build of an intent, and those of all its plausible readings, best first. None, with the reason
-    noted, when nothing suits."""
-    try:
-        if recipe.output_schema is not None:
-            own = [resolve_own(intent, recipe.output_schema, streams)]
-            return own, own
-        specs = resolve(intent, streams, model)
-    except UnsuitedError as error:
-        reasons.append(str(error))
-        return [], []
-    return choose(specs), specs
 
 
 def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
@@ -209,50 +429,6 @@ def _named_apart(streams: Sequence[Stream]) -> tuple[Stream, ...]:
         taken[stream.name] = earlier + 1
         named.append(stream.model_copy(update={"name": f"{stream.name}-{earlier + 1}"}) if earlier else stream)
     return tuple(named)
-
-
-def _units(
-    recipe: Recipe,
-    intent: Intent,
-    specs: Sequence[TaskSpec],
-    every: Sequence[TaskSpec],
-    streams: Sequence[Stream],
-    where: str,
-) -> list[UnitPlan]:
-    """Keys for each spec: `unit` names everything its result depends on, `slot` what it is about."""
-    identity = recipe.identity
-    told = None if recipe.synthesis.model is None else PROMPTS
-    chosen = {spec.task_type for spec in specs}
-
-    def made_by(spec: TaskSpec) -> list[Any]:
-        agent = agent_class(spec.task_type)
-        wanted = [expert for stream in streams for expert in specs_for(stream, recipe.experts, agent.experts)]
-        return [spec.key, agent.version, sorted({signature(expert, recipe.sampling) for expert in wanted})]
-
-    def instead_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
-        left = [other for other in every if other.task_type not in chosen]
-        if spec.confidence < BUILD_FROM:  # no form was named: the next best one that can be made is as good
-            return tuple(left[:_NEXT_BEST])
-        return tuple(other for other in left if other.task_type in agent_class(spec.task_type).instead)
-
-    return [
-        UnitPlan(
-            unit=digest(
-                [
-                    [[stream.sha256, stream.name, stream.domain] for stream in streams],
-                    [made_by(one) for one in (spec, *instead_of(spec))],
-                    identity["sampling"],
-                    [identity["synthesis"], told],
-                    identity["reward"],
-                ]
-            ),
-            slot=digest([where, intent.text, spec.task_type]),
-            spec=spec,
-            readings=tuple(other.task_type for other in every if other.task_type != spec.task_type),
-            instead=instead_of(spec),
-        )
-        for spec in specs
-    ]
 
 
 def _lay_out(recipe: Recipe, groups: Sequence[Grouped], catalog: Catalog, plan: Plan) -> None:

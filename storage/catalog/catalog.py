@@ -64,6 +64,7 @@ KnownFile = tuple[str, str, int]
 """Fingerprint, SHA-256 and bytes of a file."""
 
 _ENDED = (Outcome.DONE, Outcome.FILTERED)
+_KEY_LENGTH = len(uri_key(""))
 _SAMPLE = 64
 """Rows of a task type that its diversity is measured on."""
 
@@ -325,6 +326,25 @@ class Catalog:
             }
 
         return self._db.read(work)
+
+    def unsettled(self, slots: Iterable[tuple[str, str]]) -> set[str]:
+        """Of these (slot, unit), the units that are not done, or whose slot does not hold them now.
+
+        What a plan of a million known streams asks first: for what is settled nothing comes back, and there is nothing
+        to do.
+        """
+        # In the order of the index: one page after the other.
+        pairs = sorted(unit + uri_key(slot) for slot, unit in slots)
+
+        def found(pair: ColumnElement[str]) -> ColumnElement[bool]:
+            unit, slot_key = func.substr(pair, 1, _KEY_LENGTH), func.substr(pair, _KEY_LENGTH + 1)
+            return (
+                exists()
+                .where(self._db.of(SlotRow), SlotRow.unit == unit, SlotRow.slot_key == slot_key)
+                .where(self._db.of(UnitRow), UnitRow.unit == unit, UnitRow.outcome == Outcome.DONE.value)
+            )
+
+        return self._db.read(lambda session: {pair[:_KEY_LENGTH] for pair in self._db.but(session, pairs, found)})
 
     def moved(self, slots: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Of these (slot, unit), those where the slot does not hold the unit now."""

@@ -153,7 +153,12 @@ class UnitRow(_OfCorpus, Base):
     reward: Mapped[float | None]
     run_id: Mapped[str] = mapped_column(String(128))
     ended: Mapped[datetime]
-    __table_args__ = (Index("units_by_shard", "corpus_id", "shard"), Index("units_by_run", "corpus_id", "run_id"))
+    __table_args__ = (
+        Index("units_by_shard", "corpus_id", "shard"),
+        Index("units_by_run", "corpus_id", "run_id"),
+        # Planning asks how a million units ended: it finds it there, and reads no row.
+        Index("units_by_outcome", "corpus_id", "unit", "outcome"),
+    )
 
 
 class TripletRow(_OfCorpus, Base):
@@ -218,7 +223,8 @@ class SlotRow(_OfCorpus, Base):
     slot: Mapped[str]
     unit: Mapped[str] = mapped_column(_KEY)
     run_id: Mapped[str] = mapped_column(String(128))
-    __table_args__ = (Index("slots_by_unit", "corpus_id", "unit"),)
+    # With the slot: planning finds there all that it asks of a slot.
+    __table_args__ = (Index("slots_by_unit", "corpus_id", "unit", "slot_key"),)
 
 
 class RejectRow(_OfCorpus, Base):

@@ -1,4 +1,5 @@
-"""Who works on what: claims of runs on units, and the leases that claims are worth."""
+"""Who works on what: claims of runs on units, and the leases that claims are worth. And what planning looks up at once:
+how units ended, and which slot holds them."""
 
 from __future__ import annotations
 
@@ -25,9 +26,15 @@ def upgrade() -> None:
         _required("run_id", sa.String(128)),
     )
     op.create_index("claims_by_run", "claims", ["corpus_id", "run_id"])
+    op.create_index("units_by_outcome", "units", ["corpus_id", "unit", "outcome"])
+    op.drop_index("slots_by_unit", "slots")
+    op.create_index("slots_by_unit", "slots", ["corpus_id", "unit", "slot_key"])
 
 
 def downgrade() -> None:
+    op.drop_index("slots_by_unit", "slots")
+    op.create_index("slots_by_unit", "slots", ["corpus_id", "unit"])
+    op.drop_index("units_by_outcome", "units")
     op.drop_table("claims")
     op.drop_table("leases")
 
