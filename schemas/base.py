@@ -38,6 +38,12 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def schema_json(schema: Any) -> str:
+    """A JSON Schema as text, its properties in the order in which they were declared: a model writes them in this
+    order, and a question has to come before its answer."""
+    return json.dumps(schema, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def digest(value: Any) -> str:
     """SHA-256 (64 hex digits) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from schemas.base import Contract, canonical_json, digest
+from schemas.base import Contract, digest, schema_json
 from schemas.stream import Domain
 from schemas.task_spec import Name
 
@@ -251,7 +251,7 @@ class Recipe(Section):
     @field_validator("output_schema", mode="before")
     @classmethod
     def _as_text(cls, schema: Any) -> Any:
-        return canonical_json(schema) if isinstance(schema, dict) else schema
+        return schema_json(schema) if isinstance(schema, dict) else schema
 
     @model_validator(mode="after")
     def _asked(self) -> Self:

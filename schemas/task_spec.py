@@ -25,7 +25,7 @@ class TaskSpec(Contract):
     """An intent resolved: the typed, rewritten instruction for one synthesis agent.
 
     Several specs of one intent are its plausible readings; `confidence` ranks them and `because` says what in the
-    sentence and in the input led there. `output_schema` is Phi, a JSON Schema (2020-12) as canonical JSON.
+    sentence and in the input led there. `output_schema` is Phi, a JSON Schema (2020-12) as text.
     """
 
     task_type: Name

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from schemas.anchor import FactualAnchor
-from schemas.base import canonical_json
+from schemas.base import schema_json
 from schemas.constraints import AnswerForm, Constraints
 from schemas.score import Claim, Support
 from schemas.stream import Domain, Stream, TrackKind
@@ -109,8 +109,8 @@ class Agent(ABC):
     @classmethod
     @cache
     def output_schema(cls) -> str:
-        """Phi as canonical JSON Schema (2020-12). Made once per type: every score reads it."""
-        return canonical_json(cls.output.model_json_schema())
+        """Phi as JSON Schema (2020-12). Made once per type: every score reads it."""
+        return schema_json(cls.output.model_json_schema())
 
     @property
     def schema(self) -> str:

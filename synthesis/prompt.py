@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.base import canonical_json
+from schemas.base import schema_json
 from schemas.score import Score
 from schemas.stream import Stream
 from synthesis.backends.chat import Message, Picture
@@ -100,7 +100,7 @@ def windows_schema(evidence: Evidence) -> str:
         "required": ["stream", "t0", "t1", "why"],
         "additionalProperties": False,
     }
-    return canonical_json(
+    return schema_json(
         {
             "type": "object",
             "properties": {"windows": {"type": "array", "minItems": 1, "maxItems": MOST_WINDOWS, "items": window}},

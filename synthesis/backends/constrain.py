@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from schemas.base import canonical_json
+from schemas.base import schema_json
 from schemas.outputs.grounded import KEYWORD
 from synthesis.verification.grounding import resolved, schema_of
 
@@ -20,10 +20,11 @@ _BEYOND = frozenset(
         "readOnly", "writeOnly", "not", "if", "then", "else", "dependentSchemas", "dependentRequired",
         "unevaluatedItems", "unevaluatedProperties", "contains", "minContains", "maxContains", "uniqueItems",
         "propertyNames", "patternProperties", "minProperties", "maxProperties", "multipleOf", "format",
-        "contentEncoding", "contentMediaType", "contentSchema", "discriminator",
+        "minLength", "maxLength", "contentEncoding", "contentMediaType", "contentSchema", "discriminator",
     }
 )  # fmt: skip
-"""Keywords that not every grammar library knows, or that say nothing about what is written."""
+"""Keywords that not every grammar library knows, or that say nothing about what is written. Lengths of strings, too:
+xgrammar (0.2.8) takes no escaped character in a string that has one, so that a model could quote no quotation mark."""
 _NAMES = ("properties", "$defs", "definitions")
 """Keywords whose own keys are names, not keywords."""
 _LONGEST_PATTERN = 200
@@ -31,13 +32,13 @@ _LONGEST_PATTERN = 200
 
 @lru_cache(maxsize=64)
 def constrainable(schema: str) -> str:
-    """A schema as grammar libraries take it, as canonical JSON.
+    """A schema as grammar libraries take it, as JSON, its properties in their order: models write them in it.
 
     Every object that names its properties is closed unless it says what further ones may hold, so that a model cannot
     go on inventing fields for ever; `oneOf` becomes `anyOf`, of which it is a part.
     """
     root = schema_of(schema)
-    return canonical_json(_plain(root, root))
+    return schema_json(_plain(root, root))
 
 
 def _plain(node: Any, root: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from schemas.recipe import ModelSpec, Serving
 from schemas.usage import Usage
 from synthesis.backends.chat import Finish, Message, Reply, Request, Sampling, TooLongError, UnavailableError
 from synthesis.backends.checkpoint import TEMPLATE_SETTINGS, Checkpoint
-from synthesis.backends.grammar import grammar_schema
+from synthesis.backends.constrain import constrainable
 
 log = logging.getLogger(__name__)
 
@@ -303,7 +303,7 @@ class _Model:
         if request.schema is None:
             return None
         if request.schema not in self._grammars:
-            plain = grammar_schema(request.schema)
+            plain = constrainable(request.schema)
             try:
                 self._grammars[request.schema] = self._compiler.compile_json_schema(
                     plain, any_whitespace=False, separators=(",", ":")

@@ -19,7 +19,7 @@ from schemas.recipe import ModelSpec, Serving
 from schemas.usage import Usage
 from synthesis.backends.chat import Finish, Message, Reply, Request, TooLongError, UnavailableError
 from synthesis.backends.checkpoint import TEMPLATE_SETTINGS, Checkpoint, file_of
-from synthesis.backends.grammar import grammar_schema
+from synthesis.backends.constrain import constrainable
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -268,7 +268,7 @@ class VLLMChat:
             from vllm.sampling_params import StructuredOutputsParams
             from vllm.v1.structured_output.backend_xgrammar import validate_xgrammar_grammar
 
-            plain = grammar_schema(schema)
+            plain = constrainable(schema)
             try:
                 validate_xgrammar_grammar(SamplingParams(structured_outputs=StructuredOutputsParams(json=plain)))
             except Exception as error:  # of the library's many own kinds; in each case the schema is not held to

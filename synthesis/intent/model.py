@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from schemas.base import Contract, canonical_json
+from schemas.base import Contract, schema_json
 from schemas.constraints import Constraints
 from schemas.task_spec import Intent
 from synthesis.intent.forms import Form
@@ -63,4 +63,4 @@ def _prompt(intent: Intent, forms: Sequence[Form]) -> str:
 def _schema(forms: Sequence[Form]) -> str:
     schema = ModelReading.model_json_schema()
     schema["$defs"]["FormReading"]["properties"]["task_type"]["enum"] = [form.task_type for form in forms]
-    return canonical_json(schema)
+    return schema_json(schema)

@@ -72,7 +72,7 @@ def vllm_server(
     """The random Qwen3-VL behind vLLM's server."""
     name = "tiny-qwen3-vl"
     log = tmp_path_factory.mktemp("vllm_server") / "log"
-    return once(request.config, name, lambda: _serve(request.config, tiny_qwen3_vl, name, log))
+    return once(request.config, f"server of {name}", lambda: _serve(request.config, tiny_qwen3_vl, name, log))
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +80,7 @@ def smollm2_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     """SmolLM2-135M-Instruct behind vLLM's server."""
     name = "smollm2"
     log = tmp_path_factory.mktemp("smollm2_server") / "log"
-    return once(request.config, name, lambda: _serve(request.config, smollm2, name, log))
+    return once(request.config, f"server of {name}", lambda: _serve(request.config, smollm2, name, log))
 
 
 def _serve(config: pytest.Config, folder: Path, name: str, log: Path, patience: float = 500.0) -> Served:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, RootModel
 
-from schemas.base import canonical_json
+from schemas.base import canonical_json, schema_json
 from schemas.constraints import AnswerForm, Constraints
 from schemas.errors import NeedsModelError, UnsuitedError
 from schemas.score import Support
@@ -120,7 +120,7 @@ def _understood(schema: str) -> tuple[str, tuple[str, ...]]:
     because += ["; ".join(held)] if held else []
     if open_fields := unprovable(root):
         because.append(f"checked for their form only, since no anchor can prove them: {', '.join(open_fields)}")
-    return canonical_json(root), tuple(because)
+    return schema_json(root), tuple(because)
 
 
 def _item_of(path: str) -> tuple[str, ...] | None:

@@ -13,7 +13,6 @@ import pytest
 from schemas.base import canonical_json
 from synthesis.agents.roster import TASKS, agent_for
 from synthesis.backends.constrain import constrainable
-from synthesis.backends.grammar import grammar_schema
 from tests.synthesis.backends.answers import SCHEMAS
 
 FORMS = [name for name in TASKS.places if name != "own_schema"]
@@ -84,12 +83,12 @@ def test_the_grammar_of_every_form_takes_its_example_and_no_broken_one(form: str
 def test_vllm_takes_the_constraint_of_every_form(form: str) -> None:
     from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
 
-    assert not has_xgrammar_unsupported_json_features(json.loads(grammar_schema(agent_for(form).schema)))
+    assert not has_xgrammar_unsupported_json_features(json.loads(constrainable(agent_for(form).schema)))
 
 
 def test_bounds_on_the_length_of_strings_are_left_to_verification() -> None:
     schema = {"type": "object", "properties": {"maxLength": {"type": "string", "minLength": 1, "maxLength": 9}}}
-    assert json.loads(grammar_schema(json.dumps(schema)))["properties"] == {"maxLength": {"type": "string"}}
+    assert json.loads(constrainable(json.dumps(schema)))["properties"] == {"maxLength": {"type": "string"}}
 
 
 @pytest.mark.models
@@ -108,7 +107,7 @@ def accepts(compiler: Any, schema: str, text: str) -> bool:
     """Whether the grammar lets a whole text through."""
     import xgrammar
 
-    grammar = compiler.compile_json_schema(grammar_schema(schema), any_whitespace=False, separators=(",", ":"))
+    grammar = compiler.compile_json_schema(constrainable(schema), any_whitespace=False, separators=(",", ":"))
     matcher = xgrammar.GrammarMatcher(grammar, terminate_without_stop_token=True)
     return matcher.accept_string(text) and matcher.is_terminated()
 
