@@ -57,7 +57,7 @@ class Maintenance:
 def maintain(
     corpus: Corpus, catalog: Catalog, version: str, policy: Policy | None = None, dry_run: bool = False
 ) -> Maintenance:
-    """Merges small shards and publishes them, removes expired snapshots and then what nothing needs any more, and
+    """Removes expired snapshots and then what nothing needs any more, merges small shards and publishes them, and
     vacuums the catalog. Builds may run meanwhile. Cut off anywhere, nothing is lost, and the next call goes on.
 
     Raises:
@@ -66,6 +66,8 @@ def maintain(
     policy = policy or Policy()
     active = tuple(run.id for run in under_way(catalog))
     before = _stored(corpus)
+    # First what gives room: on a full disk nothing can be merged.
+    gone, removed = _clear(corpus, catalog, policy, dry_run)
     published = None
     compacted = compact(corpus, catalog, policy.target, policy.fewest, dry_run=True)
     if compacted.before and not dry_run:
@@ -73,13 +75,8 @@ def maintain(
             compacted = compact(corpus, catalog, policy.target, policy.fewest)
             run.manifest = publish_admitted(corpus, catalog, run.id, version)
             published = None if run.manifest is None else run.manifest.number
-    gone, kept = expiry.expired(corpus, policy.keep, policy.days)
-    if not dry_run:
-        for number in gone:
-            snapshots.remove(corpus, number)
-    # Asked only now: what the snapshots that went had alone is left over as well.
-    left = expiry.orphans(corpus, catalog, kept, policy.grace)
-    removed = left if dry_run else [orphan for orphan in left if expiry.remove(corpus, orphan, policy.grace)]
+        more_gone, more_removed = _clear(corpus, catalog, policy, dry_run)
+        gone, removed = gone + more_gone, removed + more_removed
     freed = 0 if dry_run or active else vacuum(catalog)
     return Maintenance(
         compacted=compacted,
@@ -93,6 +90,16 @@ def maintain(
         waits_for=active,
         dry_run=dry_run,
     )
+
+
+def _clear(corpus: Corpus, catalog: Catalog, policy: Policy, dry_run: bool) -> tuple[list[int], list[expiry.Orphan]]:
+    """Removes expired snapshots, and then what nothing needs: what those had alone is left over as well."""
+    gone, kept = expiry.expired(corpus, policy.keep, policy.days)
+    if not dry_run:
+        for number in gone:
+            snapshots.remove(corpus, number)
+    left = expiry.orphans(corpus, catalog, kept, policy.grace)
+    return gone, left if dry_run else [orphan for orphan in left if expiry.remove(corpus, orphan, policy.grace)]
 
 
 def vacuum(catalog: Catalog) -> int:

@@ -123,7 +123,7 @@ class Withdrawals:
         )
 
     def _written_since(self, snapshot: Manifest) -> Any:
-        """Units with a row that the snapshot could not have, whatever became of them, but for those withdrawn before."""
+        """Units with a row that the snapshot could not have, whatever became of them; not those withdrawn before."""
         return (
             select(TripletRow.unit)
             .join(UnitRow, and_(UnitRow.corpus_id == TripletRow.corpus_id, UnitRow.unit == TripletRow.unit))

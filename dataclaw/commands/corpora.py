@@ -11,7 +11,8 @@ from dataclaw.commands.status import CATALOG, CORPUS
 corpora = typer.Typer(
     no_args_is_help=True,
     help="Keep a corpus small, look at its snapshots, go back to one.",
-    epilog="Start with `dataclaw corpora snapshots CORPUS`.",
+    epilog="Start with `dataclaw corpora snapshots CORPUS`, then "
+    "`maintain CORPUS --keep 10 --days 30 --dry-run` or `rollback CORPUS --to SNAPSHOT --dry-run`.",
 )
 
 DRY_RUN = typer.Option("--dry-run", help="Say what would be done; do nothing.")
