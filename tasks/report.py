@@ -204,7 +204,7 @@ def growth_picture(history: Sequence[SnapshotRecord]) -> str:
     first, last = history[0].created, history[-1].created
     span = max((last - first).total_seconds(), 1.0)
     most = max(max(snapshot.rows for snapshot in history), 1)
-    right, bottom = _WIDTH - _MARGIN, _HEIGHT - _MARGIN
+    right, bottom = _WIDTH - _MARGIN, _HEIGHT - _MARGIN / 2
     points: list[str] = []
     dots = []
     for number, snapshot in enumerate(history):
@@ -289,7 +289,7 @@ def _table(report: RunReport) -> list[dict[str, object]]:
 
 def rejects_markdown(report: RunReport, done: Tailored) -> str:
     """Why things were filtered or failed: the commonest reasons first, then the inputs, alike ones together."""
-    lines = [f"# {report.name}: rejects and quarantine", "", headline(report), ""]
+    lines = []
     causes = Counter(reason for outcome, reason in done.ended.values() if outcome in _NOT_MADE)
     if causes:
         lines += ["| units | reason |", "|---|---|"]
@@ -304,7 +304,7 @@ def rejects_markdown(report: RunReport, done: Tailored) -> str:
         ]
     if left := sum(len(group) for group in groups[_SHOWN:]):
         lines.append(f"\n{left} more: `dataclaw quarantine` and `dataclaw rejects` list all.")
-    return "\n".join(lines)
+    return "\n".join(lines) or "Nothing was filtered and nothing failed."
 
 
 def _cell(text: str) -> str:

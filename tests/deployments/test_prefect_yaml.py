@@ -32,7 +32,7 @@ def test_deploying_again_doubles_nothing(server: Server, deployed: dict[str, Any
     assert {name.partition("/")[2] for name in deployed["deployments"]} == set(NAMED)
     names = [item["name"] for item in server.ask("automations/filter")]
     assert dict.fromkeys(deployed["automations"], 1).items() <= Counter(names).items()
-    assert len(deployed["automations"]) == 3
+    assert len(deployed["automations"]) == 4
     limits = {pool["name"]: pool["concurrency_limit"] for pool in server.ask("work_pools/filter")}
     assert limits["dataclaw-cpu"] == 4
     assert limits["dataclaw-gpu"] == 1
@@ -76,14 +76,18 @@ def missed(server: Server, deployed: dict[str, Any], tmp_path_factory: pytest.Te
         "name: nightly\ncorpus: corpus\nintents: [Make temporal questions and answers.]\n"
         "sources: [{uri: raw, domain: daily_life}]\nplacement: {gallery: 'http://localhost/gallery'}\n"
     )
-    build = server.deployment("build")
     for nights in (3, 2, 1):
         due = (datetime.now(UTC) - timedelta(days=nights)).isoformat()
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
-        body = {"state": state, "parameters": {"recipe": str(recipe)}}
-        httpx.post(f"{server.api}/deployments/{build['id']}/create_flow_run", json=body).raise_for_status()
+        made_run(server, "build", state=state, parameters={"recipe": str(recipe)})
     server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
     return folder / "corpus"
+
+
+def made_run(server: Server, deployment: str, **body: object) -> str:
+    """The id of a new run of a deployment."""
+    place = f"{server.api}/deployments/{server.deployment(deployment)['id']}/create_flow_run"
+    return httpx.post(place, json=body).raise_for_status().json()["id"]
 
 
 def runs(server: Server, deployment: str) -> list[dict[str, Any]]:
@@ -131,12 +135,20 @@ def test_events_arrive_with_their_typed_payloads(server: Server, missed: Path) -
     assert QuarantineExceeded.model_validate(broken["payload"]).share == 0.5
 
 
-@pytest.mark.skipif("verify" not in NAMED, reason="prefect.yaml has no deployment verify yet")
 def test_growth_starts_the_verification_of_what_grew(server: Server, missed: Path) -> None:
-    (run,) = server.until(lambda: runs(server, "verify"), "run of verify")
-    assert run["parameters"]["corpus"] == str(missed)
-    assert run["state"]["type"] in {"SCHEDULED", "PENDING", "RUNNING", "COMPLETED"}
-    assert [path.name for path in (missed / "growth").iterdir()] == ["000001.json"]
+    """Both ways: a worker carries out what the trigger made, with parameters of their types."""
+    (run,) = server.until(lambda: runs_on(server, missed), "run of verify")
+    assert run["parameters"] == {"corpus": str(missed), "snapshot": 1, "rows": 100}
+    assert "dataclaw" in run["tags"]
+    assert [path.name for path in (missed / "growth").iterdir()] == ["000001.json"], "it is not told again"
+    server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
+    (run,) = runs_on(server, missed)
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+
+
+def runs_on(server: Server, corpus: Path) -> list[dict[str, Any]]:
+    """Runs of verify on a corpus."""
+    return [run for run in runs(server, "verify") if run["parameters"].get("corpus") == str(corpus)]
 
 
 def test_people_hear_of_a_quarantine_over_its_limit(server: Server, missed: Path) -> None:
@@ -160,23 +172,34 @@ def test_a_build_that_fails_says_why_in_its_first_line_and_people_hear_of_it(
     assert "unknown key source" in notice["body"]
 
 
-def test_people_hear_of_a_run_that_does_not_end_and_not_of_one_that_does(
-    server: Server, deployed: dict[str, Any]
-) -> None:
+@pytest.fixture
+def impatient(server: Server, deployed: dict[str, Any]) -> None:
     """Hours of patience are cut to the least that Prefect takes."""
-    (automation,) = [item for item in server.ask("automations/filter") if item["name"] == "dataclaw run stuck"]
-    place = f"{server.api}/automations/{automation['id']}"
-    automation["trigger"]["within"] = 10
-    changed = {key: value for key, value in automation.items() if key not in {"id", "created", "updated"}}
-    httpx.put(place, json=changed).raise_for_status()
-    build = server.deployment("build-gpu")
-    started = {}
+    for automation in server.ask("automations/filter"):
+        if automation["trigger"].get("posture") == "Proactive":
+            automation["trigger"]["within"] = 10
+            changed = {key: value for key, value in automation.items() if key not in {"id", "created", "updated"}}
+            httpx.put(f"{server.api}/automations/{automation['id']}", json=changed).raise_for_status()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_people_hear_of_a_run_that_does_not_end_and_not_of_one_that_does(server: Server) -> None:
     for name in ("ends", "hangs"):
-        made = httpx.post(f"{server.api}/deployments/{build['id']}/create_flow_run", json={"name": name}).json()
-        started[name] = f"{server.api}/flow_runs/{made['id']}/set_state"
         # Forced: it is the server's view of a run that counts here, no worker takes part.
-        httpx.post(started[name], json={"state": {"type": "RUNNING"}, "force": True}).raise_for_status()
-    ended = {"type": "COMPLETED", "name": "Completed with rejects"}
-    httpx.post(started["ends"], json={"state": ended, "force": True}).raise_for_status()
+        place = f"{server.api}/flow_runs/{made_run(server, 'build-gpu', name=name)}/set_state"
+        httpx.post(place, json={"state": {"type": "RUNNING"}, "force": True}).raise_for_status()
+        if name == "ends":
+            ended = {"type": "COMPLETED", "name": "Completed with rejects"}
+            httpx.post(place, json={"state": ended, "force": True}).raise_for_status()
     stuck = server.until(lambda: [said for said in server.told if "stuck" in said["subject"]], "notification")
     assert [notice["subject"] for notice in stuck] == ["DataClaw: hangs is stuck"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_people_hear_of_a_run_that_no_worker_takes(server: Server) -> None:
+    due = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    late = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+    made_run(server, "build-gpu", name="left alone", state=late)
+    (notice,) = server.until(lambda: [said for said in server.told if "left alone" in said["subject"]], "notification")
+    assert notice["subject"] == "DataClaw: left alone waits for a worker"
+    assert "prefect worker start --pool dataclaw-gpu" in notice["body"]
