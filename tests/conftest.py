@@ -14,7 +14,6 @@ settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-
 @pytest.fixture(scope="session")
 def streams() -> Path:
     """The real recordings beside the repository. They are never copied into it."""
