@@ -81,6 +81,24 @@ class QuarantineExceeded(CorpusEvent):
     limit: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class VerificationFailed(Contract):
+    """Rows of a snapshot that was published no longer prove what they say."""
+
+    name: ClassVar[str] = "dataclaw.corpus.verification_failed"
+
+    corpus: str
+    """Folder or URI."""
+    corpus_id: str
+    snapshot: Annotated[int, Field(ge=1)]
+    rows: Count
+    """Drawn and checked."""
+    seed: int
+    """Draws them again."""
+    failures: Annotated[int, Field(ge=1)]
+    first: str
+    """The first of the failures, in words."""
+
+
 class ActedUpon(Contract):
     """The state of a corpus at which its growth was last acted upon."""
 

@@ -19,12 +19,22 @@ from prefect.events.worker import EventsWorker
 from pydantic import ValidationError
 
 from schemas.errors import CorpusError
-from schemas.events import ActedUpon, CorpusEvent, CorpusGrew, CorpusPublished, CorpusSize, QuarantineExceeded, past
+from schemas.events import (
+    ActedUpon,
+    CorpusEvent,
+    CorpusGrew,
+    CorpusPublished,
+    CorpusSize,
+    QuarantineExceeded,
+    VerificationFailed,
+    past,
+)
 from schemas.manifest import Manifest
 from schemas.outcome import Outcome, RunReport
 from storage import snapshots
 from storage.corpus import Corpus
 from tasks.run import Run
+from tasks.verify_sample import Verdict
 
 _FOLDER = "growth"
 _NAME = re.compile(r"(\d{6,})\.json")
@@ -51,6 +61,28 @@ def announce(run: Run, report: RunReport, manifest: Manifest | None) -> None:
     if awaited:
         EventsWorker.drain_all(timeout=_DELIVERY)
         note_acted_upon(corpus, newest)
+
+
+@task(name="announce", cache_policy=NO_CACHE)
+def announce_verdict(verdict: Verdict) -> None:
+    """Emits that published rows did not verify; nothing when all hold."""
+    if (failed := verification_failed(Corpus.open(verdict.corpus), verdict)) is not None:
+        _emit(Corpus.open(verdict.corpus), failed)
+
+
+def verification_failed(corpus: Corpus, verdict: Verdict) -> VerificationFailed | None:
+    """What a verdict has against a snapshot; None when it has nothing."""
+    if verdict.snapshot is None or not verdict.failures:
+        return None
+    return VerificationFailed(
+        corpus=corpus.uri,
+        corpus_id=corpus.id,
+        snapshot=verdict.snapshot,
+        rows=verdict.rows,
+        seed=verdict.seed,
+        failures=len(verdict.failures),
+        first=str(verdict.failures[0]),
+    )
 
 
 def growth(run: Run, corpus: Corpus, newest: Manifest, said: dict[str, str]) -> CorpusGrew | None:
@@ -102,7 +134,7 @@ def note_acted_upon(corpus: Corpus, manifest: Manifest) -> None:
     corpus.location.replace(path, note.model_dump_json(indent=2).encode())
 
 
-def _emit(corpus: Corpus, event: CorpusEvent) -> None:
+def _emit(corpus: Corpus, event: CorpusEvent | VerificationFailed) -> None:
     resource = {"prefect.resource.id": f"dataclaw.corpus.{corpus.id}", "prefect.resource.name": corpus.name}
     emit_event(event.name, resource=resource, payload=event.model_dump(mode="json"))
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import CorpusError
+from schemas.errors import CorpusError, Problem
 from schemas.events import CorpusSize, past
 from schemas.manifest import Manifest, Statistics
 from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
 from schemas.recipe import Growth, Recipe
 from storage.corpus import Corpus
-from tasks.events import acted_upon, growth, note_acted_upon, quarantine_exceeded
+from tasks.events import acted_upon, growth, note_acted_upon, quarantine_exceeded, verification_failed
 from tasks.run import Run
+from tasks.verify_sample import Verdict
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SAID = {"corpus": "c", "corpus_id": "i", "recipe": "nightly", "run": "r"}
@@ -115,3 +116,14 @@ def test_a_quarantine_at_its_limit_is_no_alarm(failed: int, exceeded: bool) -> N
 def test_a_run_without_inputs_raises_no_alarm() -> None:
     report = RunReport(run="r", name="n", corpus="c", recipe_hash="h", state=RunState.COMPLETED, started=NOW, inputs=())
     assert quarantine_exceeded(report, 0.0, SAID) is None
+
+
+def test_a_verdict_is_told_with_what_draws_the_same_rows_again(corpus: Corpus) -> None:
+    problem = Problem(
+        input="row 12 of snapshot 3", cause="its text is not in the frame", remedy="See `dataclaw verify`"
+    )
+    told = verification_failed(corpus, Verdict(corpus.uri, 3, 99, 10, 40, (problem, problem)))
+    assert told is not None
+    assert (told.snapshot, told.seed, told.rows, told.failures) == (3, 99, 10, 2)
+    assert "its text is not in the frame" in told.first
+    assert verification_failed(corpus, Verdict(corpus.uri, 3, 99, 10, 40, ())) is None
