@@ -6,6 +6,8 @@
 # by joining RAY_HEAD (host:port); with neither, there is no cluster and flows start a local Ray of their own.
 # When the node or the command ends, the other is ended too, so that whoever restarts containers restarts both.
 set -euo pipefail
+# Without job control, bash starts what runs in the background deaf to SIGINT, by which Prefect's worker ends itself.
+set -m
 
 if [ $# -eq 0 ]; then
     echo "with-ray.sh: no command is named. Say what to run: with-ray.sh prefect worker start --pool dataclaw-cpu" >&2

@@ -1,4 +1,4 @@
-"""The images, as far as can be said without building them: what they are made from, what goes in, what runs, as whom."""
+"""The images, as far as can be said without building them: what they are made from, what goes in, what runs."""
 
 from __future__ import annotations
 
