@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from fsspec import AbstractFileSystem
 
-from schemas.errors import Problem
+from schemas.errors import InputError, Problem
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart
 from sources.base import Candidate, Recording, Source
@@ -43,7 +43,11 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
         schemas.errors.UsageError: the format named in the source has no reader.
     """
     readers = [reader(name) for name in ([source.format] if source.format else SOURCES.names)]
-    fs, path, selector = _place(source.uri)
+    try:
+        fs, path, selector = _place(source.uri)
+    except InputError as error:
+        yield error.problem
+        return
     if not fs.exists(path):
         yield _absent(fs, path)
         return
@@ -68,7 +72,10 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
 
 def absent(uri: str) -> Problem | None:
     """What is wrong with a source's place when nothing is there; None when something is."""
-    fs, path, _ = _place(uri)
+    try:
+        fs, path, _ = _place(uri)
+    except InputError as error:
+        return error.problem
     return None if fs.exists(path) else _absent(fs, path)
 
 
@@ -112,6 +119,7 @@ def _below(
         yield path, Problem(input=shown, cause="its name is not valid UTF-8", remedy="Rename it")
         return
     try:
+        locate(to_uri(fs, path))  # a link may lead where nothing may be read
         claimant = next((reader for reader in readers if reader.claims(fs, path)), None)
         if claimant is None:
             if not fs.isdir(path):
@@ -123,6 +131,9 @@ def _below(
                 yield path, Problem(input=to_uri(fs, path), cause=_TOO_DEEP, remedy="Name a folder further down")
                 return
             inside = entries(fs, path)
+    except InputError as error:
+        yield path, error.problem
+        return
     except OSError as error:
         cause = f"cannot be read: {error.strerror or error}"
         yield path, Problem(input=to_uri(fs, path), cause=cause, remedy="Check its permissions")

@@ -11,9 +11,23 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from schemas.errors import InputError
+from schemas.redaction import redacted
+from storage.access import ROOTS, confinement
+
+_MEMBER = "member://"
+"""Members of archives: what is checked is the archive, when it is opened in its turn."""
+
 
 def locate(uri: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of a URI and the path in it. What has no `scheme://` is a local path, whatever its name holds."""
+    """The file system of a URI and the path in it. What has no `scheme://` is a local path, whatever its name holds.
+
+    Raises:
+        schemas.errors.InputError: DATACLAW_ROOTS is set, and it leads elsewhere, perhaps through a link.
+    """
+    access = confinement()
+    if access is not None and not uri.startswith(_MEMBER) and (cause := access.refusal(uri)) is not None:
+        raise InputError(redacted(uri), cause, f"Copy it below one of the roots, or have {ROOTS} name its place")
     if "://" not in uri:
         return LocalFileSystem(), os.path.abspath(uri)
     fs, path = fsspec.core.url_to_fs(uri)

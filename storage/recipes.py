@@ -18,16 +18,55 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.errors import CorpusError, UsageError
 from schemas.recipe import Recipe
+from schemas.redaction import has_credentials, redacted
 from schemas.stream import Domain
+from storage.access import Access, confinement, holds_credentials
 from storage.location import Location
 
 
-def load_recipe(uri: str | PathLike[str]) -> Recipe:
-    """Reads a recipe. Relative paths in it are relative to the file, so that it works from any folder.
+def recipe_of_run(given: Recipe | str, sent: bool) -> Recipe:
+    """The recipe of a run.
+
+    Args:
+        given: a recipe, or the path or URI of one.
+        sent: it came over a network, as the parameter of a deployment, and is not the word of this machine's user. It
+            reaches what :mod:`storage.access` allows, and nothing else.
 
     Raises:
-        UsageError: it cannot be read, is not YAML, or is no recipe; names every wrong key and its place.
+        UsageError: as :func:`load_recipe`, or it leads where nothing may be reached.
     """
+    access = Access.from_environment() if sent else confinement()
+    recipe = load_recipe(given, access) if isinstance(given, str) else given
+    _refuse_credentials(recipe)
+    if access is not None:
+        access.check_recipe(recipe)
+    return recipe
+
+
+def storable(recipe: Recipe) -> str:
+    """A recipe as JSON without the password that its catalog's URL may hold: what is kept of a run."""
+    said = recipe.model_dump(mode="json")
+    for place, key in ((said["placement"], "catalog"), (said["placement"]["serving"], "base_url")):
+        if place[key] is not None:
+            place[key] = redacted(place[key])
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
+def load_recipe(uri: str | PathLike[str], access: Access | None = None) -> Recipe:
+    """Reads a recipe. Relative paths in it are relative to the file, so that it works from any folder.
+
+    Args:
+        uri: where it lies.
+        access: what it may reach; None for a file of this machine's user. With it, nothing is imported.
+
+    Raises:
+        UsageError: it cannot be read, is not YAML, is no recipe, or holds credentials; names every wrong key and its
+            place.
+    """
+    if has_credentials(os.fspath(uri)):
+        raise holds_credentials("recipe", os.fspath(uri))
+    if access is not None:
+        access.check(os.fspath(uri), "recipe")
     folder, _, name = Location.of(uri).root.rpartition("/")
     location = Location(Location.of(uri).fs, folder)
     try:
@@ -47,33 +86,55 @@ def load_recipe(uri: str | PathLike[str]) -> Recipe:
     if isinstance(content.get("corpus"), str):
         content["corpus"] = _absolute(content["corpus"], location)
     if isinstance(content.get("output_schema"), str):
-        content["output_schema"] = load_schema(content["output_schema"], location)
+        content["output_schema"] = load_schema(content["output_schema"], location, access)
     sources = content.get("sources")
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
             source["uri"] = _absolute(source["uri"], location)
+            if has_credentials(source["uri"]):  # before errors tell of it
+                raise holds_credentials("sources", source["uri"])
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise explained(uri, error) from error
+    _refuse_credentials(recipe)
+    return recipe
 
 
-def load_schema(named: str, folder: Location | None = None) -> str:
+def _refuse_credentials(recipe: Recipe) -> None:
+    """Raises UsageError for credentials in places whose URIs are stored: of streams with every row that is made of
+    them, of the corpus in reports and events. The catalog's URL is stored nowhere with them: see :func:`storable`."""
+    places = [(f"sources (number {number}).uri", source.uri) for number, source in enumerate(recipe.sources, 1)]
+    for what, uri in [("corpus", recipe.corpus), *places]:
+        if has_credentials(uri):
+            raise holds_credentials(what, uri)
+
+
+def load_schema(named: str, folder: Location | None = None, access: Access | None = None) -> str:
     """A user's schema as JSON text: the content of a file, or that of a Pydantic model.
 
     Args:
         named: JSON text, a path or URI, or the import path of a model, `package.module:Model`.
         folder: what relative paths are relative to; the working directory when None.
+        access: what may be reached; None for a word of this machine's user. With it, no model is imported: to import a
+            module is to run it.
 
     Raises:
-        UsageError: there is no such file or model.
+        UsageError: there is no such file or model, or it may not be reached.
     """
     if named.lstrip().startswith("{"):
         return named
     module, _, attribute = named.partition(":")
     if re.fullmatch(r"[A-Za-z_][\w.]*", module) and attribute.isidentifier():
+        if access is not None:
+            raise UsageError(
+                named, "a recipe that was sent imports nothing", "Give the JSON Schema itself, or a file below a root"
+            )
         return _schema_of_model(named, module, attribute)
-    where = Location.of(_absolute(named, folder) if folder else named)
+    place = _absolute(named, folder) if folder else named
+    if access is not None:
+        access.check(place, "output_schema")
+    where = Location.of(place)
     parent, _, name = where.root.rpartition("/")
     try:
         return Location(where.fs, parent).read_bytes(name).decode("utf-8-sig")
