@@ -55,10 +55,10 @@ def orphans(
     Raises:
         CorpusError: storage or catalog refuse, or the catalog is not the one of this corpus.
     """
-    if not catalog.snapshots() and snapshots.numbers(corpus):
+    if snapshots.numbers(corpus) and not catalog.runs(1) and not catalog.snapshots():
         raise CorpusError(
             corpus.uri,
-            "the catalog knows none of its snapshots: is it the one that the corpus was built with?",
+            "the catalog knows none of its runs and snapshots: is it the one that the corpus was built with?",
             "Name that one with --catalog: by any other, all that was not published yet would look left over",
         )
     active = under_way(catalog)

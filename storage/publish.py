@@ -8,6 +8,7 @@ made good by the next call when it is missing).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -154,5 +155,6 @@ def _catch_up(corpus: Corpus, catalog: Catalog) -> int:
     there = snapshots.numbers(corpus)
     for number in there:
         if number not in known:
-            catalog.record_snapshot(snapshots.load(corpus, number))
+            with suppress(snapshots.MissingSnapshotError):  # it expired at this moment
+                catalog.record_snapshot(snapshots.load(corpus, number))
     return max([*known, *there], default=0)

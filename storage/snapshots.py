@@ -23,6 +23,10 @@ class SnapshotTakenError(CorpusError):
     """Another process published under this number first."""
 
 
+class MissingSnapshotError(CorpusError):
+    """There is no snapshot of this number, or it expired at this moment."""
+
+
 def publish(corpus: Corpus, manifest: Manifest) -> None:
     """Makes a snapshot visible, in one step.
 
@@ -51,21 +55,28 @@ def latest(corpus: Corpus) -> Manifest | None:
     Raises:
         CorpusError: its manifest is malformed.
     """
-    found = numbers(corpus)
-    return load(corpus, found[-1]) if found else None
+    while found := numbers(corpus):
+        try:
+            return load(corpus, found[-1])
+        except MissingSnapshotError:
+            if numbers(corpus)[-1:] == found[-1:]:
+                raise
+            # Maintenance published a newer one meanwhile, and this one expired.
+    return None
 
 
 def load(corpus: Corpus, number: int) -> Manifest:
     """Reads a manifest.
 
     Raises:
-        CorpusError: there is none of this number, or it is malformed, or it names files outside the corpus.
+        MissingSnapshotError: there is none of this number.
+        CorpusError: it is malformed, or it names files outside the corpus.
     """
     path = _path(number)
     place = corpus.location.uri(path)
     if not corpus.location.exists(path):
         known = ", ".join(map(str, numbers(corpus))) or "none"
-        raise CorpusError(place, f"there is no snapshot {number}", f"Snapshots of this corpus: {known}")
+        raise MissingSnapshotError(place, f"there is no snapshot {number}", f"Snapshots of this corpus: {known}")
     remedy = "Restore the manifest from a copy, or remove it to fall back to the snapshot before"
     try:
         manifest = Manifest.model_validate_json(corpus.location.read_bytes(path))

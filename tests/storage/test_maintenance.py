@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -229,6 +232,59 @@ def test_anchors_that_the_catalog_knows_stay(
     assert twice.path not in files(corpus)
 
 
+def test_a_reader_that_lists_before_and_reads_after_an_expiry_finds_the_newest(
+    corpus: Corpus, catalog: Catalog, nights: list[Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = snapshots.numbers, iter(range(100))
+    monkeypatch.setattr(snapshots, "numbers", lambda of: [1, 2] if next(calls) == 0 else real(of))
+    corpus.location.remove("snapshots/000002.json")
+    assert snapshots.latest(corpus) == nights[-1]
+
+
+BUILDER = """
+import sys
+from conftest import Make
+from schemas.rows import RESULT_SCHEMA, Result, Written
+from storage.catalog.catalog import Catalog
+from storage.corpus import Corpus
+from storage.publish import publish_corpus
+from storage.write import WriteTriplets
+
+uri, url = sys.argv[1:]
+corpus = Corpus.open(uri)
+with Catalog.open(url, corpus) as catalog:
+    catalog.begin_run("builder", "recipe", Make.sha("recipe"), "{}")
+    for night in range(12):
+        rows = Result.to_table([Make.done(f"{night} {part}") for part in range(2)], RESULT_SCHEMA)
+        catalog.commit("builder", Written.from_table(WriteTriplets(uri)(rows)))
+        publish_corpus(corpus, catalog, "builder", "0")
+"""
+
+
+@pytest.mark.long
+def test_a_build_of_another_process_loses_nothing_to_maintenance(tmp_path: Path, make: Any) -> None:
+    corpus = Corpus.open(tmp_path / "corpus", create=True)
+    url = corpus.catalog_url()
+    root = Path(__file__).resolve().parents[2]
+    with Catalog.open(url, corpus) as catalog:
+        builder = subprocess.Popen(
+            [sys.executable, "-c", BUILDER, corpus.uri, url],
+            env={**os.environ, "PYTHONPATH": f"{root}:{root / 'tests' / 'storage'}"},
+            stderr=subprocess.PIPE,
+        )
+        merged = 0
+        while builder.poll() is None:
+            merged += maintain(corpus, catalog, "0", Policy(keep=3, days=0.0, grace=NOW, fewest=2)).compacted.before
+        assert builder.returncode == 0, builder.communicate()[1].decode()
+        builder.communicate()
+        publish_corpus(corpus, catalog, "run-9", "0")
+        maintain(corpus, catalog, "0", ALL)
+        assert merged
+        units = {triplet.unit for triplet in rows_of(corpus, snapshots.latest(corpus)).values()}
+        assert units == {make.sha(f"{night} {part}") for night in range(12) for part in range(2)}
+        assert len(files(corpus)) == 1
+
+
 def test_a_rollback_after_maintenance_finds_all_it_needs(
     corpus: Corpus, catalog: Catalog, nights: list[Manifest]
 ) -> None:
@@ -257,7 +313,7 @@ def test_another_corpus_catalog_is_refused_before_anything_is_removed(
     before = files(corpus)
     with (
         Catalog.open(f"sqlite:///{tmp_path}/another.db", corpus) as another,
-        pytest.raises(CorpusError, match="knows none of its snapshots"),
+        pytest.raises(CorpusError, match="knows none of its runs and snapshots"),
     ):
         maintain(corpus, another, "0", ALL)
     assert files(corpus) == before

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +28,17 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def catalog(catalog: Catalog) -> Catalog:
-    catalog.end_run("run-1", RunState.COMPLETED)
-    return catalog
+def corpus(tmp_path: Path) -> Corpus:
+    return Corpus.open(tmp_path / "corpus", create=True)
+
+
+@pytest.fixture
+def catalog(corpus: Corpus, url: str, make: Any) -> Iterator[Catalog]:
+    """On every kind of database, since rollbacks ask questions of their own."""
+    with Catalog.open(url, corpus) as opened:
+        opened.begin_run("run-1", "recipe", make.sha("recipe"), "{}")
+        opened.end_run("run-1", RunState.COMPLETED)
+        yield opened
 
 
 def units_of(corpus: Corpus, manifest: Manifest | None) -> list[str]:
