@@ -46,7 +46,7 @@ from tasks.words import count
 
 _NEXT_BEST = 3
 """Readings of a vague intent that are tried where the best one cannot be made."""
-_CHUNK = 10_000
+_CHUNK = 50_000
 """Groups between two questions to the catalog."""
 
 

@@ -32,6 +32,8 @@ READ_POSTGRESQL: dict[str, Any] = {**READ, "isolation_level": "REPEATABLE READ",
 
 _BUSY_MS = 60_000
 """How long a writer waits for another one. Commits take milliseconds; the longest is a migration."""
+_CACHE_KB = 64 << 10
+"""Of SQLite's pages, for each connection. Its own choice of 2 MB is too little for catalogs of a million units."""
 _POOL = {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4, "pool_recycle": 1800, "pool_timeout": 60}
 """A build uses one connection, two at most (work, and the word that it is alive); many builds share a server. A
 connection that a restart or a firewall has cut is found out before it is used."""
@@ -192,7 +194,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # Python's own transaction control begins too late (not before reads and schema changes); _begin_sqlite does it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{_CACHE_KB}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

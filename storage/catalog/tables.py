@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _CHUNK = 500
 """Values in one IN list: databases bound the parameters of a statement."""
-_MANY = 10_000
+_MANY = 50_000
 """Values in one list where the database takes a list as one parameter."""
 
 

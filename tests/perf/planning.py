@@ -119,6 +119,10 @@ def fill(catalog: Catalog, corpus: Corpus, recipe: Recipe, source: SourceSpec, k
     """What earlier runs leave of streams that became one row each, as far as planning asks for it."""
     now = datetime.now(UTC).isoformat(sep=" ")
     numbers = iter(range(known))
+    if catalog._engine.dialect.name == "sqlite":
+        # Keys come in no order: what does not stay in memory is read and written again for every row.
+        with catalog._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA cache_size = -3000000")  # of this pool's only connection
     with catalog._engine.execution_options(**WRITE).begin() as connection:
         while some := [stream(number) for number in islice(numbers, 50_000)]:
             units, slots = [], []
@@ -134,6 +138,8 @@ def fill(catalog: Catalog, corpus: Corpus, recipe: Recipe, source: SourceSpec, k
             _write(connection, "slots", "corpus_id, slot_key, slot, unit, run_id", slots)
             columns = "corpus_id, unit, slot_key, group_key, task_type, outcome, triplet, shard, domain, reward"
             _write(connection, "units", f"{columns}, run_id, ended", units)
+    if catalog._engine.dialect.name == "sqlite":
+        catalog._engine.dispose()
     if catalog._engine.dialect.name == "postgresql":
         with catalog._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE units, slots"))  # as its own housekeeping does over night
