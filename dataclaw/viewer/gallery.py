@@ -105,7 +105,8 @@ def write_gallery(
             address=_address,
         )
         temporary = folder / f".{_address(page)}.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
+        temporary.unlink(missing_ok=True)  # of a run that was killed, or a link that somebody left there
+        with temporary.open("x", encoding="utf-8") as file:
             for piece in stream:
                 file.write(piece)
         temporary.replace(folder / _address(page))

@@ -26,7 +26,10 @@ class ImageFolder:
         path = self._folder / name
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            # Through a link that somebody left here under this name, the picture would land elsewhere.
+            path.unlink(missing_ok=True)
+            with path.open("xb") as file:
+                file.write(data)
         return f"images/{name}"
 
 
