@@ -46,9 +46,17 @@ class Server:
         return done
 
     def ask(self, what: str, **body: object) -> Any:
-        answer = httpx.post(f"{self.api}/{what}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return self.send("POST", what, body).json()
+
+    def send(self, method: str, place: str, body: dict[str, Any]) -> httpx.Response:
+        """A request, repeated while the server is busy: its SQLite file has one writer at a time, and others get 503
+        and nothing done."""
+
+        def answered() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.api}/{place}", json=body, timeout=60)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer.raise_for_status()
+
+        return self.until(answered, f"answer to {method} {place}")
 
     def deployment(self, name: str) -> dict[str, Any]:
         (found,) = self.ask("deployments/filter", deployments={"name": {"any_": [name]}})
@@ -57,7 +65,7 @@ class Server:
     def events(self, name: str) -> list[dict[str, Any]]:
         return self.ask("events/filter", filter={"event": {"name": [name]}})["events"]
 
-    def until(self, look: Callable[[], T], what: str, within: float = 90.0) -> T:
+    def until(self, look: Callable[[], T | None], what: str, within: float = 90.0) -> T:
         """What `look` finds, as soon as it finds something."""
         end = time.monotonic() + within
         while time.monotonic() < end:
