@@ -47,6 +47,8 @@ class Expert(ABC):
     """The domains in which a plugin's expert looks without being named; built-in ones stand in the roster."""
     rate: ClassVar[float | str | None] = 0.0
     lead: ClassVar[float] = 0.0
+    takes_queries: ClassVar[bool] = False
+    """It looks for the things named in its parameter `queries`; where a recipe names none, intents do."""
 
     def __init__(self, **parameters: Scalar) -> None:
         """Takes the recipe's parameters for this expert; loads models. Unknown names raise UsageError."""

@@ -40,7 +40,7 @@ def with_queries(recipe: Recipe) -> Recipe:
 
 def _lacks_queries(spec: ExpertSpec) -> bool:
     given = str(spec.parameters.get("queries", "")).strip()
-    return not given and getattr(expert_class(spec.name), "takes_queries", False)
+    return not given and expert_class(spec.name).takes_queries
 
 
 def _named(recipe: Recipe) -> list[str]:
