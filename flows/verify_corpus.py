@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks.events import announce_verdict
 from tasks.verify_sample import Verdict, verify_sample
 
 
 @flow(name="verify_corpus", flow_run_name="verify {corpus}", validate_parameters=True)
 def verify_corpus(corpus: str, rows: int = 100, snapshot: int | None = None, seed: int | None = None) -> Verdict:
-    """Verifies a sample of rows and returns what fails; a failing row does not fail the flow.
+    """Verifies a sample of rows and returns what fails; a failing row does not fail the flow, it raises an event.
 
     Args:
         corpus: folder or URI.
@@ -20,4 +21,6 @@ def verify_corpus(corpus: str, rows: int = 100, snapshot: int | None = None, see
     Raises:
         DataClawError: there is no corpus, or no such snapshot.
     """
-    return verify_sample(corpus, rows, snapshot, seed)
+    verdict = verify_sample(corpus, rows, snapshot, seed)
+    announce_verdict(verdict)
+    return verdict
