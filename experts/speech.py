@@ -44,8 +44,8 @@ class Speech(Expert):
     code or name (found out by the model); `device` (`auto`, the first GPU if there is one; voice runs on the CPU);
     `batch_size`, pieces of at most 23 s heard together (8; halved where memory is too small); `threshold` from which
     a voice counts (0.5), `min_silence` that ends speech (0.2 s), `min_speech` that is none (0.25 s), `pad` added at its
-    ends (0.1 s, less where pauses are short). Only the first audio track is heard. The observer counts one call for each cell of sound judged and
-    each batch heard.
+    ends (0.1 s, less where pauses are short). Only the first audio track is heard. The observer counts one call for
+    each cell of sound judged and each batch heard.
     """
 
     name: ClassVar[str] = "speech"

@@ -20,7 +20,10 @@ from schemas.errors import InputError
 from schemas.triplet import Triplet
 from storage.corpus import Corpus
 
-COMMANDS = ["samples", "plan", "build", "verify", "replay", "bench experts", "status", "runs", "rejects", "quarantine", "view", "doctor"]
+COMMANDS = [
+    "samples", "plan", "build", "verify", "replay", "bench experts", "status", "runs", "rejects", "quarantine", "view",
+    "corpora maintain", "deploy", "doctor",
+]  # fmt: skip
 runner = CliRunner()
 
 
@@ -73,7 +76,7 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], words
         assert word in done.stderr
 
 
-@pytest.mark.parametrize("command", ["verify", "replay", "bench experts", "status", "runs", "rejects", "quarantine", "view"])
+@pytest.mark.parametrize("command", ["verify", "status", "runs", "rejects", "quarantine", "view"])
 def test_a_question_about_no_corpus_fails_and_makes_none(command: str, tmp_path: Path) -> None:
     done = runner.invoke(app, [command, str(tmp_path / "none")])
     assert done.exit_code == 1
