@@ -94,7 +94,8 @@ def test_an_image_installs_what_pyproject_says_each_thing_pinned(file: str, extr
     for extra in extras:
         assert set(PROJECT["optional-dependencies"][extra]) <= set(wanted)
     known = pins(f"docker/{file}") | (pins("constraints.txt") if not extras else {})
-    assert {canonical(re.split(r"[\[<>=~!; ]", need)[0]) for need in wanted} <= known.keys()
+    missing = {canonical(re.split(r"[\[<>=~!; ]", need)[0]) for need in wanted} - known.keys()
+    assert not missing, "run docker/pin.sh"
     assert " ".join(["docker/requirements.py", *extras, ">"]) in RECIPE
 
 
@@ -104,8 +105,10 @@ def test_a_cluster_is_of_one_python_one_ray_and_one_prefect() -> None:
     for file in ("constraints-vllm.txt", "constraints-train.txt"):
         own = pins(f"docker/{file}")
         for package in ("ray", "prefect", "pyarrow", "cloudpickle", "sqlalchemy", "pydantic"):
-            assert own[package] == base[package], f"{file}: {package}"
-    assert not pins("docker/constraints-cluster.txt").keys() & base.keys(), "one place says each version"
+            assert own[package] == base[package], f"{file}: {package}; run docker/pin.sh"
+    assert not pins("docker/constraints-cluster.txt").keys() & base.keys(), (
+        "run docker/pin.sh: one place says each version"
+    )
     assert not {"torch", "vllm", "transformers"} & pins("docker/constraints-cluster.txt").keys()
 
 
