@@ -181,7 +181,7 @@ def holds_credentials(what: str, uri: str) -> UsageError:
     """The error for credentials in a URI: whoever reads the corpus, its catalog or a log would read them too."""
     return UsageError(
         f"{what} {redacted(uri)}",
-        "holds credentials, which would be stored with every row",
+        "holds credentials, which would be kept with runs and rows",
         "Leave them out, and set them where the workers run: AWS_PROFILE or AWS_ACCESS_KEY_ID and its secret for S3, "
         "PGPASSWORD or ~/.pgpass for PostgreSQL, placement.serving.key for a model server",
     )
