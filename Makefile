@@ -15,7 +15,7 @@ export PREFECT_SERVER_LOGGING_LEVEL := ERROR
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test models lint perf clean
+.PHONY: help demo test models lint perf audit clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -53,6 +53,9 @@ lint: $(STAMP) ## Style, types and the order of the layers
 perf: $(STAMP) ## Measure: throughput, shares of stages, decode time, OCR calls, memory
 	@echo "Measuring throughput, decoding, OCR calls, orchestration and memory"
 	@$(BIN)/python tests/perf/perf.py
+
+audit: $(STAMP) ## Known weaknesses of the pinned packages; without a network it says that it could not look
+	@$(BIN)/python tests/audit.py
 
 clean: ## Remove what make demo wrote; .venv stays
 	rm -rf $(DEMO)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from prefect import flow
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from schemas.outcome import RunReport
 from schemas.recipe import Recipe
-from storage.recipes import load_recipe
+from storage.recipes import recipe_of_run
 from tasks.admit import admit
 from tasks.discover import discover_streams
 from tasks.events import announce
@@ -42,7 +42,7 @@ def build_corpus(recipe: Recipe | str) -> RunReport:
     Raises:
         DataClawError: the recipe, the machine or the storage is not as it must be; nothing committed is lost.
     """
-    recipe = with_queries(load_recipe(recipe) if isinstance(recipe, str) else recipe)
+    recipe = with_queries(recipe_of_run(recipe, sent=deployment.id is not None))
     preflight(recipe)
     with begin_run(recipe) as run:
         found = discover_streams(run)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from schemas.base import Contract
+from schemas.redaction import redacted
 
 
 class Problem(Contract):
@@ -25,7 +26,7 @@ class DataClawError(Exception):
     """Base of every error DataClaw raises on purpose. Shown without a traceback."""
 
     def __init__(self, input: object, cause: str, remedy: str) -> None:
-        self.problem = Problem(input=str(input), cause=cause.rstrip("."), remedy=remedy)
+        self.problem = Problem(input=redacted(str(input)), cause=redacted(cause.rstrip(".")), remedy=remedy)
         super().__init__(str(self.problem))
 
     def __reduce__(self) -> tuple[type[DataClawError], tuple[str, str, str]]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from schemas.base import Contract, digest, schema_json
+from schemas.redaction import redacted
 from schemas.stream import Domain
 from schemas.task_spec import Name
 
@@ -185,6 +186,11 @@ class Placement(Section):
     """SQLAlchemy URL. None: a SQLite file inside a local corpus."""
     gallery: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Where people see the gallery of the corpus that `dataclaw view --out` writes. Runs link to it."""
+
+    @field_serializer("catalog")
+    def _without_password(self, url: str | None) -> str | None:
+        # Prefect keeps the parameters of runs.
+        return url and redacted(url)
 
 
 class Deduplication(Section):

@@ -55,7 +55,7 @@ def words_of(output: Any) -> bytes:
 def phash_of(data: bytes) -> str | None:
     """The perceptual hash of an encoded picture; None when there is nothing to see on it, or it cannot be read."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
             picture.draft("L", _HASHED_FROM)
             grey = picture.convert("L")
     except OSError:

@@ -121,6 +121,11 @@ class Agent(ABC):
         """The agent for one spec; another one where the form is not fixed by the type."""
         return self
 
+    @classmethod
+    def joinable(cls, streams: Sequence[Stream]) -> bool:
+        """Whether it can make one output of just these streams."""
+        return cls.joins
+
     @abstractmethod
     def compose(self, evidence: Evidence) -> BaseModel:
         """Makes the output from anchors alone.

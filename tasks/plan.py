@@ -29,6 +29,7 @@ from schemas.rows import UnitPlan, Work
 from schemas.segment import cut_segments
 from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import Intent, TaskSpec
+from sources.cameras import camera_of, episode_uri
 from storage.catalog.catalog import Catalog
 from synthesis.agents.roster import agent_class, experts_of_units
 from synthesis.intent.constraints import ClashError, read_wishes
@@ -205,15 +206,19 @@ def groups_of(
 
 
 def _bundles(source: SourceSpec, streams: Sequence[Stream]) -> Iterable[tuple[str, Sequence[Stream]]]:
-    """Streams that may be joined, and what they have in common: those of `group_by`, or all of the source."""
-    if source.group_by is None:
+    """Streams that may be joined, and what they have in common: those of `group_by`; without it the cameras of an
+    episode, or all of the source."""
+    cameras = source.group_by is None and any(camera_of(stream) for stream in streams)
+    if source.group_by is None and not cameras:
         return [("", streams)] if streams else []
     bundles: dict[str, list[Stream]] = {}
     for stream in streams:
-        if source.group_by == "folder":
+        if cameras:
+            key = episode_uri(stream)
+        elif source.group_by == "folder":
             key = stream.uri.rpartition("/")[0]
         else:
-            match = re.search(source.group_by, stream.uri)
+            match = re.search(source.group_by or "", stream.uri)
             key = "\n".join(part or "" for part in match.groups()) if match else stream.uri
         bundles.setdefault(key, []).append(stream)
     return bundles.items()
@@ -368,13 +373,18 @@ def _asked(
     intents = [Intent(text=text, domain=source.domain) for text in source.intents or recipe.intents]
     resolver = _Resolver(recipe, intents, model)
     for key, bundle in _bundles(source, streams):
-        bundled = source.group_by is not None and len(bundle) > 1
+        cameras = source.group_by is None and any(camera_of(stream) for stream in bundle)
+        bundled = len(bundle) > 1 and (cameras or source.group_by is not None)
         samples = _samples(bundle)
         together: list[_Asked] = []
         joined: list[frozenset[str]] = []
         for intent in intents:
             answer = resolver.resolve(intent, samples)
-            joint = [_joining(spec) for spec in answer.specs if spec.joins_streams or (bundled and _can_join(spec))]
+            joint = [
+                _joining(spec)
+                for spec in answer.specs
+                if spec.joins_streams or (bundled and agent_class(spec.task_type).joinable(bundle))
+            ]
             together += resolver.asked(intent, joint, answer.every, samples)
             joined.append(frozenset(spec.task_type for spec in joint))
         if together:
@@ -382,6 +392,10 @@ def _asked(
             yield _AskedOf(everything, [(asked.unit(everything), asked) for asked in together], source.uri + key)
         apart = tuple(joined)
         for stream in bundle:
+            if cameras and camera_of(stream):  # it shows what the episode's own stream shows: near copies of its rows
+                if not together:
+                    plan.unsuited.append(_further_camera(stream))
+                continue
             asked, answers = resolver.alone(stream, apart)
             if asked:
                 yield _AskedOf((stream,), [(one.unit((stream,)), one) for one in asked], stream.uri)
@@ -412,8 +426,9 @@ def _batches(groups: Iterable[_AskedOf]) -> Iterator[list[_AskedOf]]:
         yield batch
 
 
-def _can_join(spec: TaskSpec) -> bool:
-    return agent_class(spec.task_type).joins
+def _further_camera(stream: Stream) -> InputOutcome:
+    reason = "it is a further camera of an episode, and no form that was asked for joins cameras"
+    return InputOutcome(uri=stream.uri, sha256=stream.sha256, outcome=Outcome.FILTERED, reasons=(reason,))
 
 
 def _joining(spec: TaskSpec) -> TaskSpec:

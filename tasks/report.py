@@ -60,7 +60,7 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         units_filtered=counts[Outcome.FILTERED],
         units_failed=counts[Outcome.FAILED],
         units_postponed=counts[Outcome.POSTPONED],
-        units_known=len(plan.ended),
+        units_known=len(plan.ended) - len(plan.held),
         segments_extracted=plan.segments_new,
         segments_known=plan.segments_known,
         stream_seconds=plan.stream_seconds,
@@ -114,6 +114,9 @@ def _state(inputs: Sequence[InputOutcome], plan: Plan, done: Tailored) -> RunSta
 
 
 def _message(plan: Plan, postponed: int) -> str:
+    if plan.held:
+        others = ", ".join(sorted(set(plan.held.values())))
+        return f"{count(len(plan.held), 'unit')} left to another run that is at work on them: {others}"
     if postponed:
         return f"the budget is met: {count(postponed, 'unit')} left for the next run"
     if plan.work:

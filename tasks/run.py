@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from schemas.outcome import RunReport, RunState
@@ -13,6 +13,7 @@ from schemas.recipe import Recipe
 from storage.anchors import scan
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
+from storage.recipes import storable
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Run:
 
     id: str
     recipe: Recipe
-    catalog_url: str
+    catalog_url: str = field(repr=False)
     started: datetime
 
     @contextmanager
@@ -49,9 +50,10 @@ def begin_run(recipe: Recipe) -> Iterator[Run]:
         started=started,
     )
     with run.catalog() as catalog:
-        catalog.begin_run(run.id, recipe.name, recipe.hash, recipe.model_dump_json())
+        catalog.begin_run(run.id, recipe.name, recipe.hash, storable(recipe))
     try:
-        yield run
+        with run.catalog() as catalog, catalog.alive(run.id):
+            yield run
     except BaseException as error:
         state = RunState.FAILED if isinstance(error, Exception) else RunState.INTERRUPTED
         message = str(error) or type(error).__name__

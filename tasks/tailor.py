@@ -81,7 +81,7 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
                 lost = count(len(plan.pending) - len(done.ended), "unit")
                 log.warning("%s lost with a worker: pass %d", lost, attempt + 1)
                 absorb_anchors(run, catalog)
-                work = make_plan(run.recipe, found, catalog, intent_model(run.recipe)).work
+                work = make_plan(run.recipe, found, catalog, intent_model(run.recipe), run.id).work
             _one_pass(work, run, cpus, catalog, done, progress)
             if plan.pending <= done.ended.keys():
                 break

@@ -39,6 +39,15 @@ def require_paired(streams: Sequence[Stream]) -> None:
         )
 
 
+def paired(streams: Sequence[Stream]) -> bool:
+    """Whether streams can be cameras of one episode."""
+    try:
+        require_paired(streams)
+    except UnsuitedError:
+        return False
+    return True
+
+
 def seen_by_all(streams: Sequence[Stream], times: Iterable[float]) -> list[tuple[str, float]]:
     """Moments as every camera shows them, side by side: (SHA-256, seconds), the main stream's frame first."""
     main = main_of(streams)

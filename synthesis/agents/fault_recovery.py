@@ -31,7 +31,7 @@ from schemas.outputs.fault_recovery import CorrectedStep, Fault, FaultRecovery, 
 from schemas.outputs.span import Span
 from schemas.score import Claim, ClaimKind, Support
 from schemas.stream import Domain, Stream, TrackKind
-from synthesis.agents.cameras import main_of, require_paired, seen_by_all
+from synthesis.agents.cameras import main_of, paired, require_paired, seen_by_all
 from synthesis.agents.passages import ended_once
 from synthesis.base import Agent, Evidence, Recognition
 from synthesis.verification import mentions
@@ -164,6 +164,10 @@ class FaultRecoveryAgent(Agent):
         prior={Domain.EMBODIED: 0.35},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS}),
     )
+
+    @classmethod
+    def joinable(cls, streams: Sequence[Stream]) -> bool:
+        return paired(streams)
 
     def compose(self, evidence: Evidence) -> FaultRecovery:
         require_paired(evidence.streams)

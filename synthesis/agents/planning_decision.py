@@ -28,7 +28,7 @@ from schemas.outputs.planning_decision import (
 from schemas.outputs.world_model import SCENE, ActionType, Condition, MeasuredAction, StateFact
 from schemas.score import Claim
 from schemas.stream import Domain, Stream, TrackKind
-from synthesis.agents.cameras import main_of, require_paired, seen_by_all
+from synthesis.agents.cameras import main_of, paired, require_paired, seen_by_all
 from synthesis.agents.fault_recovery import SAME_WAY, FaultRecoveryAgent
 from synthesis.agents.handling import HANDLED, LEAST, Handling, Stretch, fact_claims, stretch_claims
 from synthesis.agents.proofs import edge, proved, refused, whole
@@ -124,6 +124,10 @@ class PlanningDecisionAgent(GroundedAgent):
         prior={Domain.EMBODIED: 0.3},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS}),
     )
+
+    @classmethod
+    def joinable(cls, streams: Sequence[Stream]) -> bool:
+        return paired(streams)
 
     def compose(self, evidence: Evidence) -> PlanningDecision:
         require_paired(evidence.streams)

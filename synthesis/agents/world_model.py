@@ -24,7 +24,7 @@ from schemas.outputs.world_model import (
 )
 from schemas.score import Claim, ClaimKind
 from schemas.stream import Domain, Stream, TrackKind
-from synthesis.agents.cameras import main_of, require_paired, seen_by_all
+from synthesis.agents.cameras import main_of, paired, require_paired, seen_by_all
 from synthesis.agents.gui.timeline import INPUTS, MARKS, Timeline
 from synthesis.agents.handling import Handling, fact_claims, stretch_claims
 from synthesis.agents.proofs import (
@@ -99,6 +99,10 @@ class WorldModelAgent(GroundedAgent):
         prior={Domain.EMBODIED: 0.3, Domain.GUI: 0.1},
         needs=frozenset({TrackKind.VIDEO, TrackKind.IMAGES, TrackKind.SIGNALS, TrackKind.EVENTS}),
     )
+
+    @classmethod
+    def joinable(cls, streams: Sequence[Stream]) -> bool:
+        return paired(streams)
 
     def compose(self, evidence: Evidence) -> WorldModel:
         require_paired(evidence.streams)

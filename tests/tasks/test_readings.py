@@ -6,8 +6,7 @@ import pytest
 
 from schemas.recipe import Recipe, SourceSpec
 from schemas.stream import Domain, Stream, Track, TrackKind
-from schemas.task_spec import Intent
-from tasks.plan import _resolved, _units
+from tasks.plan import Plan, groups_of
 
 FILM = Stream(
     sha256="a" * 64,
@@ -23,8 +22,8 @@ FILM = Stream(
 
 def instead(text: str) -> dict[str, list[str]]:
     recipe = Recipe(name="r", corpus="memory://c", sources=(SourceSpec(uri="/raw"),), intents=(text,))
-    chosen, every = _resolved(recipe, Intent(text=text), [FILM], [], None)
-    units = _units(recipe, Intent(text=text), chosen, every, (FILM,), where=FILM.uri)
+    (group,) = groups_of(recipe, recipe.sources[0], [FILM], Plan())
+    units = group.units
     return {unit.spec.task_type: [spec.task_type for spec in unit.instead] for unit in units}
 
 
