@@ -6,6 +6,7 @@ Every step may be repeated: what is there is brought up to date, nothing is doub
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from importlib.resources import files
@@ -47,7 +48,9 @@ def register_deployments(file: Path) -> str:
     if not file.is_file():
         raise UsageError(file, "there is no deployment file", "Run in the folder that holds prefect.yaml, or name it")
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file.resolve())]
-    done = subprocess.run(command, cwd=file.resolve().parent, capture_output=True, text=True)
+    folder = file.resolve().parent
+    environment = os.environ | {"PWD": str(folder)}  # the folder that runs work in
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     said = done.stdout + done.stderr
     if done.returncode:
         lines = [line.strip() for line in said.splitlines() if line.strip()]

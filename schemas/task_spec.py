@@ -20,6 +20,12 @@ class Intent(Contract):
     text: Annotated[str, Field(min_length=1, pattern=r"\S")]
     domain: Domain | None = None
 
+    @property
+    def sentence(self) -> str:
+        """The text in one line, with a full stop where it ends without any mark."""
+        line = " ".join(self.text.split())
+        return line if line[-1:] in ".!?。！？…" else f"{line}."
+
 
 class TaskSpec(Contract):
     """An intent resolved: the typed, rewritten instruction for one synthesis agent.

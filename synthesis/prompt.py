@@ -189,7 +189,8 @@ def _fact(name: str, anchor: FactualAnchor) -> list[object]:
     elif anchor.point is not None:
         place = [round(anchor.point.x, 3), round(anchor.point.y, 3)]
     value = None if anchor.value is None else float(f"{anchor.value:.4g}")
-    row: list[object] = [name, round(anchor.t0, 2), round(anchor.t1, 2), anchor.kind, anchor.content, value, place]
+    content = "" if anchor.kind == AnchorKind.SCREEN else anchor.content  # a signature says nothing to a reader
+    row: list[object] = [name, round(anchor.t0, 2), round(anchor.t1, 2), anchor.kind, content, value, place]
     while row[-1] in (None, ""):
         row.pop()
     return row

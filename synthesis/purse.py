@@ -22,11 +22,15 @@ class Allowance:
 
     tokens: int | None = None
     images: int | None = None
+    best: Usage | None = None
+    """What a run may spend at best, with a whole budget before it: a question that takes more is never covered."""
 
     def shared(self, workers: int) -> Allowance:
         """The part of each of several workers, so that together they never spend more."""
         tokens = None if self.tokens is None else self.tokens // workers
-        return Allowance(tokens, None if self.images is None else self.images // workers)
+        images = None if self.images is None else self.images // workers
+        best = self.best and Usage(prompt_tokens=self.best.prompt_tokens // workers, images=self.best.images // workers)
+        return Allowance(tokens, images, best)
 
 
 NO_BOUND = Allowance()
@@ -39,12 +43,20 @@ class Purse:
     Args:
         tokens, images: the bounds; None for none.
         within: a purse that pays as well, such as the run's for a stream's.
+        best: what it would hold before anything was spent by anybody.
     """
 
-    def __init__(self, tokens: int | None = None, images: int | None = None, within: Purse | None = None) -> None:
+    def __init__(
+        self,
+        tokens: int | None = None,
+        images: int | None = None,
+        within: Purse | None = None,
+        best: Usage | None = None,
+    ) -> None:
         self.tokens = tokens
         self.images = images
         self.within = within
+        self.best = best
         self.spent = Usage()
         self._reserved = Usage()
 
@@ -52,7 +64,7 @@ class Purse:
         """Sets an estimate aside.
 
         Raises:
-            StreamSpentError: it is more than is left here.
+            StreamSpentError: it is more than is left here, or than the purse around it could ever hold.
             SpentError: it is more than is left in the purse around it.
         """
         if not self._covers(estimate):
@@ -61,6 +73,9 @@ class Purse:
             try:
                 self.within.reserve(estimate)
             except StreamSpentError as error:
+                if self.within.never_covers(estimate):
+                    cause = f"a run may spend too little for a single question, which takes {_words(estimate)}"
+                    raise StreamSpentError("budget", cause, "") from error
                 raise SpentError(
                     "budget", f"the budget of the run is met: {error.problem.cause}", "Run the build again later"
                 ) from error
@@ -74,6 +89,14 @@ class Purse:
         self.spent += used
         if self.within is not None:
             self.within.settle(estimate, used)
+
+    def never_covers(self, estimate: Usage) -> bool:
+        """Whether an estimate is more than a whole budget."""
+        best = self.best
+        if best is None:
+            return False
+        too_dear = self.tokens is not None and estimate.tokens > best.prompt_tokens
+        return too_dear or (self.images is not None and estimate.images > best.images)
 
     def _covers(self, estimate: Usage) -> bool:
         tokens = self.spent.tokens + self._reserved.tokens + estimate.tokens

@@ -26,6 +26,8 @@ class Replayed:
     """The verdict on the answer now, where it was an output."""
     again: Reply | None = None
     """What the model answers today, where it was asked again."""
+    now: Score | None = None
+    """The verdict on that."""
 
     @property
     def same(self) -> bool | None:
@@ -37,17 +39,17 @@ def replay(triplet: Triplet, trail: Trail) -> list[Replayed]:
     """Every exchange with the verdict that the rules give on its answer, from the row alone."""
     steps = []
     for place, exchange in enumerate(trail.exchanges):
-        judged = exchange.step is not Step.CHOOSE
-        score = (
-            score_output(exchange.answer, triplet.spec, triplet.streams, triplet.anchors, triplet.provenance.reward)
-            if judged
-            else None
-        )
+        score = None if exchange.step is Step.CHOOSE else judged(triplet, exchange.answer)
         steps.append(Replayed(exchange, trail.conversation(place), score))
     return steps
 
 
-async def ask_again(steps: Sequence[Replayed], streams: Sequence[Stream], chat: Chat) -> list[Replayed]:
+def judged(triplet: Triplet, answer: str) -> Score:
+    """The verdict on an answer as the output of a row."""
+    return score_output(answer, triplet.spec, triplet.streams, triplet.anchors, triplet.provenance.reward)
+
+
+async def ask_again(triplet: Triplet, steps: Sequence[Replayed], chat: Chat) -> list[Replayed]:
     """The same questions put to a model again, pictures made anew from the raw streams.
 
     Raises:
@@ -58,11 +60,13 @@ async def ask_again(steps: Sequence[Replayed], streams: Sequence[Stream], chat: 
     for step in steps:
         exchange = step.exchange
         messages = tuple(
-            Message(said.role, tuple(_part(part, streams, exchange) for part in said.parts)) for said in step.messages
+            Message(said.role, tuple(_part(part, triplet.streams, exchange) for part in said.parts))
+            for said in step.messages
         )
         sampling = Sampling(exchange.temperature, exchange.top_p, exchange.seed, exchange.max_tokens)
         reply = await chat.complete(Request(messages, exchange.answer_schema, sampling))
-        asked.append(Replayed(exchange, step.messages, step.score, reply))
+        now = None if exchange.step is Step.CHOOSE else judged(triplet, reply.text)
+        asked.append(Replayed(exchange, step.messages, step.score, reply, now))
     return asked
 
 

@@ -55,7 +55,7 @@ class SynthesiseGroups:
         self._recipe_hash = recipe.hash
         self._run = run
         self._backend = backend_class(recipe.synthesis.backend)(recipe.synthesis, recipe.placement.serving)
-        self._purse = Purse(allowance.tokens, allowance.images)
+        self._purse = Purse(allowance.tokens, allowance.images, best=allowance.best)
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         groups = await asyncio.gather(*(self.results(group) for group in Group.from_table(batch)))
@@ -113,7 +113,10 @@ class SynthesiseGroups:
         end = await self._of_spec(group, unit, unit.spec, watch, purse)
         for spec in unit.instead if end.outcome is Outcome.FILTERED else ():
             other = await self._of_spec(group, unit, spec, watch, purse)
-            other = replace(other, usage=end.usage + other.usage)
+            end = replace(end, usage=end.usage + other.usage)
+            other = replace(other, usage=end.usage)
+            if other.outcome is Outcome.POSTPONED:
+                return other
             if other.triplet is not None and end.problem is not None:
                 note = f"{spec.task_type} was made instead of {unit.spec.task_type}: {end.problem.cause}"
                 return replace(other, note=Problem(input=where, cause=note, remedy=end.problem.remedy))
@@ -141,8 +144,8 @@ class SynthesiseGroups:
         except UnsuitedError as error:
             return _End(Outcome.FILTERED, problem=error.problem)
         except StreamSpentError as error:
-            cause = f"the budget of a stream does not cover it: {error.problem.cause}"
-            remedy = "Raise budget.stream_tokens or budget.stream_images, or show the model less."
+            cause = f"the budget does not cover it: {error.problem.cause}"
+            remedy = "Raise the budget (stream_tokens, run_tokens, day_tokens or images), or show the model less."
             return _End(Outcome.FILTERED, problem=Problem(input=where, cause=cause, remedy=remedy))
         except SpentError as error:
             return _End(Outcome.POSTPONED, problem=error.problem.model_copy(update={"input": where}))

@@ -6,10 +6,11 @@ import asyncio
 
 from schemas.base import digest
 from schemas.recipe import Recipe
+from schemas.usage import Usage
 from storage.corpus import Corpus
 from synthesis.backends.chat import Message, Request, Sampling
 from synthesis.backends.model import OpenAIBackend
-from synthesis.intent.model import IntentModel, ModelReading
+from synthesis.intent.model import ModelReading
 
 FOLDER = "intents"
 _MOST_TOKENS = 1500
@@ -22,13 +23,22 @@ class ServedModel:
     def __init__(self, recipe: Recipe) -> None:
         self._backend = OpenAIBackend(recipe.synthesis, recipe.placement.serving)
         self._corpus = Corpus.open(recipe.corpus).location
+        self._failed: dict[str, Exception] = {}
+        """What was asked in vain: the rest of the streams need not ask it again."""
+        self.usage = Usage()
 
     def complete_json(self, prompt: str, schema: str) -> str:
         path = f"{FOLDER}/{digest([self._backend.model, prompt, schema])}.json"
         if self._corpus.exists(path):
             return self._corpus.read_bytes(path).decode()
-        answer = asyncio.run(self._ask(prompt, schema))
-        ModelReading.model_validate_json(answer)  # what is no reading is not remembered
+        if path in self._failed:
+            raise self._failed[path]
+        try:
+            answer = asyncio.run(self._ask(prompt, schema))
+            ModelReading.model_validate_json(answer)  # what is no reading is not remembered
+        except Exception as error:
+            self._failed[path] = error
+            raise
         self._corpus.replace(path, answer.encode())
         return answer
 
@@ -36,12 +46,14 @@ class ServedModel:
         told = f"{prompt}\n\nSchema of the answer:\n{schema}"
         request = Request((Message("user", (told,)),), schema, Sampling(max_tokens=_MOST_TOKENS))
         try:
-            return (await self._backend.chat.complete(request)).text
+            reply = await self._backend.chat.complete(request)
+            self.usage += reply.usage
+            return reply.text
         finally:
             await self._backend.close()
 
 
-def intent_model(recipe: Recipe) -> IntentModel | None:
+def intent_model(recipe: Recipe) -> ServedModel | None:
     """The model that reads the intents of a recipe; None where the rules do: without a model, and with an engine that
     runs in the workers, which the driver does not have."""
     return ServedModel(recipe) if recipe.synthesis.backend == OpenAIBackend.name else None

@@ -29,6 +29,7 @@ from schemas.rows import UnitPlan, Work
 from schemas.segment import cut_segments
 from schemas.stream import Domain, Stream, TrackKind
 from schemas.task_spec import Intent, TaskSpec
+from schemas.usage import Usage
 from sources.cameras import camera_of, episode_uri
 from storage.catalog.catalog import Catalog
 from synthesis.agents.roster import agent_class, experts_of_units
@@ -78,6 +79,8 @@ class Plan:
     known_slots: list[tuple[str, str]] = field(default_factory=list)
     """(slot, unit) of units that earlier runs ended, where the slot does not hold the unit now."""
     unsuited: list[InputOutcome] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    """What was asked of a model to read the intents."""
     segments_known: int = 0
     segments_new: int = 0
     stream_seconds: float = 0.0
@@ -101,7 +104,11 @@ def plan_work(run: Run, found: Discovery) -> Plan:
     this moment has claimed."""
     with run.catalog() as catalog:
         absorb_anchors(run, catalog)
-        plan = make_plan(run.recipe, found, catalog, intent_model(run.recipe), run.id)
+        model = intent_model(run.recipe)
+        plan = make_plan(run.recipe, found, catalog, model, run.id)
+        if model is not None and model.usage.requests:
+            plan.usage = model.usage
+            catalog.record_usage(run.id, "intents", model.usage)
         # What went back to an earlier state (content, recipe) has its row again, without any work.
         for start in range(0, len(plan.known_slots), _CHUNK):
             catalog.assign(run.id, plan.known_slots[start : start + _CHUNK])

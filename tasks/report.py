@@ -67,7 +67,7 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         snapshot=None if manifest is None else manifest.number,
         rows=0 if manifest is None else manifest.statistics.rows,
         costs=done.costs(),
-        usage=done.usage,
+        usage=plan.usage + done.usage,
         message=_message(plan, counts[Outcome.POSTPONED]),
     )
     with run.catalog() as catalog:

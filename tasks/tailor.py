@@ -102,9 +102,14 @@ def allowance(run: Run, catalog: Catalog) -> Allowance:
         return NO_BOUND
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     by_run, by_day = catalog.usage(run=run.id), catalog.usage(since=midnight)
+    best = Usage(
+        prompt_tokens=_least(budget.run_tokens, 0, budget.day_tokens, 0) or 0,
+        images=_least(budget.run_images, 0, budget.day_images, 0) or 0,
+    )
     return Allowance(
         tokens=_least(budget.run_tokens, by_run.tokens, budget.day_tokens, by_day.tokens),
         images=_least(budget.run_images, by_run.images, budget.day_images, by_day.images),
+        best=best,
     )
 
 

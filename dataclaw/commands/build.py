@@ -271,13 +271,13 @@ def _state_words(report: RunReport) -> str:
     """How it ended, and where to read on."""
     from schemas.outcome import Outcome, RunState
 
+    stopped = ["stopped by its budget"] if report.units_postponed else []
     if report.state is not RunState.COMPLETED_WITH_REJECTS:
-        return str(report.state)
-    unread = ["some inputs could not be read (dataclaw quarantine)"] if report.count(Outcome.FAILED) else []
-    refused = report.count(Outcome.FILTERED) or report.units_filtered or not unread
-    return "completed; " + ", ".join(
-        [*unread, *(["some wishes could not be met (dataclaw rejects)"] if refused else [])]
-    )
+        return stopped[0] if stopped else str(report.state)
+    failed = ["some inputs failed (unreadable ones: dataclaw quarantine)"] if report.count(Outcome.FAILED) else []
+    refused = report.count(Outcome.FILTERED) or report.units_filtered or not failed
+    wishes = ["some wishes could not be met (dataclaw rejects)"] if refused else []
+    return "; ".join([*(stopped or ["completed"]), ", ".join([*failed, *wishes])])
 
 
 def _near(uri: str) -> str:

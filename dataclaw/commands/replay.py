@@ -9,6 +9,7 @@ import typer
 from dataclaw.commands.status import CORPUS
 
 if TYPE_CHECKING:
+    from schemas.score import Score
     from schemas.trail import Said
     from schemas.triplet import Triplet
     from storage.corpus import Corpus
@@ -113,7 +114,7 @@ def _asked(
 
     async def run() -> list[Replayed]:
         try:
-            return await ask_again(steps, row.streams, backend.chat)
+            return await ask_again(row, steps, backend.chat)
         finally:
             await backend.close()
 
@@ -135,18 +136,18 @@ def _show(row: Triplet, steps: list[Replayed], full: bool) -> None:
             print(f"   {said.role}: {_shortened(_words(said), full)}")
         print(f"   answer ({exchange.finish}): {_shortened(exchange.answer, full)}")
         if step.score is not None:
-            print(f"   verdict: {_verdict(step)}")
+            print(f"   verdict: {_verdict(step.score)}")
         if step.same is not None:
             print(f"   asked again: {'the same answer' if step.same else 'another answer'}")
             if not step.same and step.again is not None:
                 print(f"   now: {_shortened(step.again.text, full)}")
+                if step.now is not None:
+                    print(f"   verdict now: {_verdict(step.now)}")
 
 
-def _verdict(step: Replayed) -> str:
+def _verdict(score: Score) -> str:
     from dataclaw.text import count, plain
 
-    score = step.score
-    assert score is not None
     if score.format_errors:
         return f"not valid: {plain(score.format_errors[0])}"
     if not score.unsupported:

@@ -399,6 +399,11 @@ class Catalog:
             lambda session: Usage(**dict(zip(Usage.model_fields, map(int, session.execute(query).one()), strict=True)))
         )
 
+    def record_usage(self, run_id: str, what: str, usage: Usage) -> None:
+        """Enters what a run asked of models beside its units; again with the same `what`, it replaces the earlier."""
+        row = {"unit": what, "run_id": run_id, "ended": datetime.now(UTC), **usage.model_dump()}
+        self._db.transact(lambda session: self._db.upsert(session, UsageRow, UsageRow.unit, [row]))
+
     # Admission
 
     def admit(self, rules: Deduplication, split: Splitting) -> list[Judged]:

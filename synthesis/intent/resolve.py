@@ -52,7 +52,8 @@ def resolve(intent: Intent, streams: Sequence[Stream], model: IntentModel | None
             answer = ask_model(model, intent, request.fitting)
             return request.of_model(answer)
         except Exception as error:  # whatever a model or its server does, the build goes on without it
-            warnings.warn(f"The language model did not resolve {intent.text!r} ({error}): rules did", stacklevel=2)
+            why = " ".join(str(error).split())[:200]
+            warnings.warn(f"The language model did not resolve {intent.text!r} ({why}): rules did", stacklevel=2)
     return request.of_rules()
 
 
@@ -220,7 +221,7 @@ class _Request:
         bounds = f" Keep to this: {kept}." if str(kept) else ""
         return TaskSpec(
             task_type=form.task_type,
-            instruction=f"{form.rule.instruction}{bounds} The user asked: {' '.join(self.intent.text.split())}",
+            instruction=f"{form.rule.instruction}{bounds} The user asked: {self.intent.sentence}",
             intent=self.intent,
             output_schema=form.schema,
             confidence=round(confidence, 4),

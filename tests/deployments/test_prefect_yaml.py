@@ -52,6 +52,11 @@ def test_the_nightly_build_is_scheduled_alone_and_explained(server: Server, depl
     assert server.deployment("build-gpu")["work_pool_name"] == "dataclaw-gpu"
 
 
+def test_runs_work_in_the_folder_of_the_recipes(server: Server, deployed: dict[str, Any]) -> None:
+    (step,) = server.deployment("build")["pull_steps"]
+    assert step["prefect.deployments.steps.set_working_directory"]["directory"] == str(REPOSITORY)
+
+
 def test_a_file_that_prefect_refuses_is_one_line_and_exit_code_1(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "prefect.yaml"
     file.write_text(

@@ -58,6 +58,9 @@ def test_where_the_model_fails_rules_read_with_a_warning_and_nothing_is_remember
         model = intent_model(recipe(tmp_path, server))
         with pytest.warns(UserWarning, match="rules did"):
             specs = resolve(english, [], model)
+        with pytest.warns(UserWarning, match="rules did"):
+            resolve(english, [], model)
+        assert len(server.requests) == 1, "what was asked in vain is not asked again for the next stream"
     assert specs[0].task_type == "temporal_qa"
     assert not (tmp_path / "corpus" / "intents").exists()
 

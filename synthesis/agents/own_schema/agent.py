@@ -102,7 +102,7 @@ def own_spec(intent: Intent, schema: str, constraints: Constraints | None = None
     asked = f" Keep to this: {bounds}." if str(bounds) else ""
     return TaskSpec(
         task_type=TASK_TYPE,
-        instruction=f"{OwnSchemaAgent.recognition.instruction} The user asked: {' '.join(intent.text.split())}{asked}",
+        instruction=f"{OwnSchemaAgent.recognition.instruction} The user asked: {intent.sentence}{asked}",
         intent=intent,
         output_schema=output_schema,
         confidence=1.0,

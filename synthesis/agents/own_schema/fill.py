@@ -29,8 +29,10 @@ Path = tuple[str | int, ...]
 class UnfillableError(Exception):
     """A field that must be there and that nothing measured gives."""
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: Path, why: str, hopeless: bool = False) -> None:
         super().__init__(why)
+        self.hopeless = hopeless
+        """No other record would give it either."""
         self.place = pointer(*path) or "/"
         self.why = why
 
@@ -160,8 +162,8 @@ class _Filler:
             records = provider.records(self._evidence, here.record)
             try:
                 best = list(self._items(item, records, here, most))
-            except UnfillableError as error:
-                reason = error
+            except UnfillableError as refused:
+                reason = reason if reason.hopeless else refused
                 continue
             if best:
                 break
@@ -257,7 +259,7 @@ class _Filler:
             return node["default"]
         if len(node.get("enum", ())) == 1:
             return node["enum"][0]
-        raise UnfillableError(here.path, "no anchor holds what it asks for")
+        raise UnfillableError(here.path, "no anchor holds what it asks for", hopeless=True)
 
     def _moment(self, time: float, mark: Mapping[str, Any], types: set[str], here: _Here) -> Any:
         written = _written(time, mark, types)

@@ -22,6 +22,7 @@ from schemas.outcome import Outcome
 from schemas.recipe import Budget, ModelSpec, Placement, Recipe, Serving, SourceSpec, Synthesis
 from schemas.rows import Group, Result, UnitPlan
 from schemas.trail import Shown, Step, Trail
+from schemas.usage import Usage
 from sources.base import Recording
 from synthesis.agents.roster import agent_for
 from synthesis.backends.model import OpenAIBackend
@@ -219,7 +220,7 @@ def test_a_budget_of_a_stream_shows_less_and_then_nothing() -> None:
     (result,), server = made([], budget=Budget(stream_tokens=500))
     assert result.outcome.outcome is Outcome.FILTERED
     assert result.outcome.problem is not None
-    assert "the budget of a stream" in result.outcome.problem.cause
+    assert "the budget does not cover it" in result.outcome.problem.cause
     assert server.requests == []
 
 
@@ -229,6 +230,19 @@ def test_a_met_budget_postpones_what_is_left() -> None:
     ends = [result.outcome.outcome for result in results]
     assert set(ends) == {Outcome.DONE, Outcome.POSTPONED}
     assert sum(result.outcome.usage.tokens for result in results) <= room
+
+
+def test_a_budget_too_small_for_any_question_is_said_and_not_put_off_for_ever() -> None:
+    small = Allowance(tokens=900, best=Usage(prompt_tokens=900))
+    (result,), server = made([], allowance=small)
+    assert result.outcome.outcome is Outcome.FILTERED
+    assert result.outcome.problem is not None
+    assert "too little for a single question" in result.outcome.problem.cause
+    assert "Raise the budget" in result.outcome.problem.remedy
+    # What only this day has spent already is put off.
+    (result,), server = made([], allowance=Allowance(tokens=900, best=Usage(prompt_tokens=900_000)))
+    assert result.outcome.outcome is Outcome.POSTPONED
+    assert server.requests == []
 
 
 def test_an_instruction_on_screen_is_nothing_but_a_quote() -> None:
