@@ -101,7 +101,7 @@ def test_a_spec_says_why_and_carries_what_was_asked():
     spec = readings("Write a tutorial about when things happen", Domain.EDUCATION)[0]
     assert '"tutorial" names it' in spec.because
     assert "the input is education" in spec.because
-    assert spec.instruction.endswith("The user asked: Write a tutorial about when things happen")
+    assert spec.instruction.endswith("The user asked: Write a tutorial about when things happen.")
     assert spec.output_schema.startswith("{")
 
 
