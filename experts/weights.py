@@ -27,8 +27,13 @@ def device_of(wanted: str = "auto") -> str:
 
 def lacking_packages(expert: str, *modules: str) -> list[Problem]:
     """A problem for every package that an expert imports and that is not installed."""
+    return not_installed(f"expert {expert}", EXTRA, *modules)
+
+
+def not_installed(what: str, remedy: str, *modules: str) -> list[Problem]:
+    """A problem for every module that is not there; none of them is imported."""
     return [
-        Problem(input=f"expert {expert}", cause=f"the package {module} is not installed", remedy=EXTRA)
+        Problem(input=what, cause=f"the package {module} is not installed", remedy=remedy)
         for module in modules
         if find_spec(module) is None
     ]

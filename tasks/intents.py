@@ -23,22 +23,30 @@ class ServedModel:
     def __init__(self, recipe: Recipe) -> None:
         self._backend = OpenAIBackend(recipe.synthesis, recipe.placement.serving)
         self._corpus = Corpus.open(recipe.corpus).location
+        self._read: dict[str, str] = {}
+        """What was answered: storage is asked once for an intent, not once for each stream."""
         self._failed: dict[str, Exception] = {}
         """What was asked in vain: the rest of the streams need not ask it again."""
         self.usage = Usage()
 
     def complete_json(self, prompt: str, schema: str) -> str:
         path = f"{FOLDER}/{digest([self._backend.model, prompt, schema])}.json"
-        if self._corpus.exists(path):
-            return self._corpus.read_bytes(path).decode()
         if path in self._failed:
             raise self._failed[path]
-        try:
-            answer = asyncio.run(self._ask(prompt, schema))
-            ModelReading.model_validate_json(answer)  # what is no reading is not remembered
-        except Exception as error:
-            self._failed[path] = error
-            raise
+        if path not in self._read:
+            try:
+                self._read[path] = self._remembered(path, prompt, schema)
+            except Exception as error:
+                self._failed[path] = error
+                raise
+        return self._read[path]
+
+    def _remembered(self, path: str, prompt: str, schema: str) -> str:
+        """The answer that the corpus holds, or a new one, which it holds from then on."""
+        if self._corpus.exists(path):
+            return self._corpus.read_bytes(path).decode()
+        answer = asyncio.run(self._ask(prompt, schema))
+        ModelReading.model_validate_json(answer)  # what is no reading is not remembered
         self._corpus.replace(path, answer.encode())
         return answer
 

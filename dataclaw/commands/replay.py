@@ -9,6 +9,7 @@ import typer
 from dataclaw.commands.status import CORPUS
 
 if TYPE_CHECKING:
+    from schemas.manifest import Manifest
     from schemas.score import Score
     from schemas.trail import Said
     from schemas.triplet import Triplet
@@ -46,8 +47,8 @@ def replay(
     from schemas.trail import Trail
     from synthesis.replay import replay as replayed
 
-    opened, _ = open_snapshot(corpus, snapshot)
-    row = _row(corpus, snapshot, triplet)
+    opened, manifest = open_snapshot(corpus, snapshot)
+    row = _row(opened, manifest, triplet)
     if row.provenance.trail is None:
         raise UnsuitedError(
             f"row {row.id[:12]}",
@@ -66,17 +67,15 @@ def replay(
         raise typer.Exit(1)
 
 
-def _row(corpus: str, snapshot: int | None, id: str) -> Triplet:
-    from dataclaw.opened import open_snapshot
+def _row(corpus: Corpus, manifest: Manifest, id: str) -> Triplet:
+    import pyarrow.compute as pc
+
     from schemas.errors import UsageError
     from schemas.triplet import Triplet
     from storage import snapshots
 
-    opened, manifest = open_snapshot(corpus, snapshot)
-    import pyarrow.compute as pc
-
     beginning = pc.starts_with(pc.field("id"), id)
-    found = snapshots.dataset(opened, manifest).to_table(filter=beginning)
+    found = snapshots.dataset(corpus, manifest).to_table(filter=beginning)
     if found.num_rows != 1:
         cause = "no row has this id" if not found.num_rows else f"{found.num_rows} rows have ids that begin so"
         raise UsageError(id, cause, "`dataclaw view` and the Parquet files show the ids")

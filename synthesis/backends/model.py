@@ -11,8 +11,8 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 
+from experts.weights import not_installed
 from schemas.base import canonical_json
 from schemas.errors import Problem, UsageError
 from schemas.recipe import ModelSpec, Serving, Synthesis
@@ -110,7 +110,9 @@ class VLLMBackend(ModelBackend):
         return VLLMChat(model, serving)
 
     def lacks(self) -> list[Problem]:
-        return _not_installed(self.name, "vllm")
+        from synthesis.backends.vllm import EXTRA
+
+        return not_installed(f"backend {self.name}", EXTRA, "vllm")
 
 
 class TransformersBackend(ModelBackend):
@@ -124,7 +126,9 @@ class TransformersBackend(ModelBackend):
         return TransformersChat(model, serving)
 
     def lacks(self) -> list[Problem]:
-        return _not_installed(self.name, "torch", "transformers")
+        from synthesis.backends.transformers import EXTRA
+
+        return not_installed(f"backend {self.name}", EXTRA, "torch", "transformers")
 
 
 class ModelWriter:
@@ -267,19 +271,6 @@ class ModelWriter:
             times = select_moments(anchors, window.t0, window.t1, budget)
             moments += [(window.stream, time) for time in times if (window.stream, time) not in moments]
         return moments[:frames]
-
-
-def _not_installed(backend: str, *modules: str) -> list[Problem]:
-    """A problem for each package that is not there."""
-    return [
-        Problem(
-            input=f"backend {backend}",
-            cause=f"the package {module} is not installed",
-            remedy=f"pip install 'dataclaw-factory[{'vllm' if module == 'vllm' else 'experts'}]'",
-        )
-        for module in modules
-        if find_spec(module) is None
-    ]
 
 
 def asks_where(evidence: Evidence, settings: ModelSpec) -> bool:
