@@ -15,11 +15,15 @@ from dataclaw.commands.build import build
 from dataclaw.commands.corpora import corpora
 from dataclaw.commands.deploy import deploy
 from dataclaw.commands.doctor import doctor
+from dataclaw.commands.export import export
+from dataclaw.commands.models import models
 from dataclaw.commands.plan import plan
 from dataclaw.commands.rejects import quarantine, rejects
 from dataclaw.commands.replay import replay
 from dataclaw.commands.samples import samples
+from dataclaw.commands.serve import serve
 from dataclaw.commands.status import runs, status
+from dataclaw.commands.train import train
 from dataclaw.commands.verify import verify
 from dataclaw.commands.view import view
 
@@ -61,7 +65,7 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, DataClawError):
         problem = error.problem
-        _tell(f"{plain(problem.input)}: {plain(problem.cause)}. {plain(problem.remedy)}")
+        _tell(f"{plain(problem.input)}: {plain(problem.words)}")
         return 2 if isinstance(error, UsageError) else 1
     if isinstance(error, OSError):
         _tell(f"{plain(error)}. Check the path, its permissions and the space on its disk")
@@ -120,10 +124,14 @@ def _options(
         os.environ[DEBUG] = "1"
 
 
-for command in (samples, plan, build, verify, replay, status, runs, rejects, quarantine, view, deploy, doctor):
+for command in (
+    samples, plan, build, verify, replay, status, runs, rejects, quarantine, view, export, serve, deploy, doctor,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(corpora, name="corpora")
+app.add_typer(models, name="models")
+app.add_typer(train, name="train")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from typing import Any
 
@@ -195,10 +195,11 @@ def _cut(line: str) -> str:
 
 
 @contextmanager
-def counting(total: int, what: str) -> Iterator[Any]:
-    """A progress bar on a terminal; silent in a pipe. Yields a callable that takes the number done since."""
+def counting(total: int, what: str, every: float | None = None) -> Iterator[Any]:
+    """A progress bar on a terminal. In a pipe silent, or with `every` a line at first and whenever so many seconds have
+    gone by. Yields a callable that takes the number done since."""
     if not sys.stderr.isatty():
-        yield lambda done: None
+        yield _lines(total, what, every) if every is not None else lambda done: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -207,3 +208,17 @@ def counting(total: int, what: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.advance(task, done)
+
+
+def _lines(total: int, what: str, every: float) -> Callable[[int], None]:
+    through, told = 0, -every
+
+    def advance(done: int) -> None:
+        nonlocal through, told
+        through += done
+        if time.monotonic() - told >= every:
+            told = time.monotonic()
+            sys.stderr.write(f"{through:,} of {total:,} {what}\n")
+            sys.stderr.flush()
+
+    return advance

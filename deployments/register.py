@@ -90,14 +90,19 @@ def notification_block(client: SyncPrefectClient, name: str) -> UUID:
         raise UsageError(name, "the server has no such notification block", remedy) from error
 
 
-def register_automations(client: SyncPrefectClient, block: UUID) -> list[str]:
-    """Makes the automations that notify people through a block, or brings them up to date. Returns their names."""
+def register_automations(client: SyncPrefectClient, block: UUID | None) -> list[str]:
+    """Makes the automations, or brings them up to date: those that act, and where there is a block those that notify
+    people through it. Returns their names."""
     there = {automation.name: automation.id for automation in client.read_automations(limit=200)}
     names = []
     for entry in _listed("automations.yaml"):
-        action = {"type": "send-notification", "block_document_id": block}
-        action |= {"subject": entry.pop("subject"), "body": entry.pop("body")}
-        automation = AutomationCore.model_validate({**entry, "actions": [action]})
+        if "actions" not in entry:
+            if block is None:
+                continue
+            action = {"type": "send-notification", "block_document_id": block}
+            action |= {"subject": entry.pop("subject"), "body": entry.pop("body")}
+            entry["actions"] = [action]
+        automation = AutomationCore.model_validate(entry)
         if automation.name in there:
             client.update_automation(there[automation.name], automation)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import Problem
+from schemas.errors import Problem, unknown_name
 from schemas.geometry import Box, Point
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -47,11 +47,16 @@ class Expert(ABC):
     """The domains in which a plugin's expert looks without being named; built-in ones stand in the roster."""
     rate: ClassVar[float | str | None] = 0.0
     lead: ClassVar[float] = 0.0
+    known: ClassVar[tuple[str, ...] | None] = None
+    """Names of its parameters, to which a recipe is held; None where the expert sees to it itself."""
     takes_queries: ClassVar[bool] = False
     """It looks for the things named in its parameter `queries`; where a recipe names none, intents do."""
 
     def __init__(self, **parameters: Scalar) -> None:
         """Takes the recipe's parameters for this expert; loads models. Unknown names raise UsageError."""
+        if self.known is not None:
+            for name in sorted(parameters.keys() - set(self.known)):
+                raise unknown_name(f"parameter of the expert {self.name}", name, self.known)
         self.parameters = parameters
 
     @classmethod

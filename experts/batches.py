@@ -39,8 +39,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a model failed for lack of memory, on a GPU or a CPU."""
     if isinstance(error, MemoryError):
         return True
-    # By name: torch.OutOfMemoryError without importing torch; the CPU allocator raises a plain RuntimeError.
-    return type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)
+    # By name: torch.OutOfMemoryError without importing torch; the CPU allocator raises a plain RuntimeError, in other
+    # words on other systems.
+    words = ("not enough memory", "can't allocate memory", "Cannot allocate memory")
+    return type(error).__name__ == "OutOfMemoryError" or any(word in str(error) for word in words)
 
 
 def _free() -> None:

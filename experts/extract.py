@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -14,17 +11,15 @@ from experts.base import Expert
 from experts.ensemble import Ensemble, Stopwatch
 from experts.roster import expert_class, signature
 from schemas.anchor import FactualAnchor
-from schemas.errors import InputError, Problem
+from schemas.errors import CorpusError, InputError, Problem
 from schemas.recipe import ExpertSpec, Sampling
 from schemas.rows import ANCHORED_SCHEMA, Anchored, Work
 from sources.discovery import open_recording
 from storage.anchors import read_anchors, write_anchors
+from storage.deaths import Deaths
 from storage.location import Location
 
 log = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 3
-"""A segment that took its worker down so often is set aside."""
 
 
 class ExtractAnchors:
@@ -32,11 +27,22 @@ class ExtractAnchors:
 
     What was measured is written as one anchor shard per batch before the batch is returned; the driver finds it there
     even when it was killed in between.
+
+    Args:
+        suspects: says how many segments a worker may have had in hand in whose place this one is there.
     """
 
-    def __init__(self, corpus: str, run: str, experts: Sequence[ExpertSpec], sampling: Sampling) -> None:
+    def __init__(
+        self,
+        corpus: str,
+        run: str,
+        experts: Sequence[ExpertSpec],
+        sampling: Sampling,
+        suspects: Callable[[], int] = int,
+    ) -> None:
         self._corpus = Location.of(corpus)
         self._run = run
+        self._deaths = Deaths(self._corpus, run, suspects())
         self._sampling = sampling
         self._specs = {spec.name: spec for spec in experts}
         self._signatures = {spec.name: signature(spec, sampling) for spec in experts}
@@ -70,28 +76,29 @@ class ExtractAnchors:
         failed = False
         measured: dict[str, list[FactualAnchor]] = {}
         if work.experts:
-            attempts = _Attempts(self._run, work.segment.key)
+            piece = (work.segment.key, *(self._signatures[name] for name in work.experts))
             try:
-                attempts.begin(work.stream.uri)
-                with watch.running("load", calls=1):
-                    ensemble = Ensemble([self._expert(name) for name in work.experts], self._sampling)
-                with watch.running("open", calls=1):
-                    recording = open_recording(work.stream)
-                with recording:
-                    found = ensemble(recording, work.segment, watch)
+                with self._deaths.holding(piece, work.stream.uri):
+                    with watch.running("load", calls=1):
+                        ensemble = Ensemble([self._expert(name) for name in work.experts], self._sampling)
+                    with watch.running("open", calls=1):
+                        recording = open_recording(work.stream)
+                    with recording:
+                        found = ensemble(recording, work.segment, watch)
                 problem = found.problem
                 anchors += [anchor for members in found.anchors.values() for anchor in members]
                 # A broken read is looked at again next time: the file may have been still growing.
                 measured = found.anchors if problem is None else {}
             except InputError as error:
                 problem, failed = error.problem, True
+            except CorpusError:
+                raise  # the storage is not as it must be: no stream's fault
             except MemoryError:
                 problem, failed = _broken(work, "out of memory", "Lower sampling.max_pixels or use fewer workers"), True
             except Exception as error:  # one broken stream must not take the others down
                 log.exception("%s: segment %d", work.stream.uri, work.segment.index)
                 cause = f"{type(error).__name__} in an expert: {error}"
                 problem, failed = _broken(work, cause, "Report it with the stream; the rest of the run went on"), True
-            attempts.end()
         row = Anchored(
             group=work.group,
             group_segments=work.group_segments,
@@ -108,27 +115,3 @@ class ExtractAnchors:
 
 def _broken(work: Work, cause: str, remedy: str) -> Problem:
     return Problem(input=work.stream.uri, cause=f"{cause} (segment {work.segment.index})", remedy=remedy)
-
-
-class _Attempts:
-    """Counts on the worker's own disk how often a segment was begun, so that one which kills its worker is known.
-
-    Ray starts a killed worker again and hands it the same rows; without the count that would go on for ever.
-    """
-
-    def __init__(self, run: str, segment_key: str) -> None:
-        name = hashlib.sha256(f"{run}/{segment_key}".encode()).hexdigest()[:32]
-        self._file = Path(tempfile.gettempdir()) / "dataclaw-attempts" / name
-
-    def begin(self, uri: str) -> None:
-        self._file.parent.mkdir(exist_ok=True)
-        count = len(self._file.read_bytes()) if self._file.exists() else 0
-        if count >= MAX_ATTEMPTS:
-            raise InputError(
-                uri, f"took its worker down {count} times", "Look at the stream; a later run tries it again"
-            )
-        with self._file.open("ab") as file:
-            file.write(b".")
-
-    def end(self) -> None:
-        self._file.unlink(missing_ok=True)

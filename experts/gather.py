@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
 from experts.ensemble import Stopwatch
 from experts.roster import expert_class
 from schemas.anchor import FactualAnchor
+from schemas.errors import InputError
 from schemas.outcome import Cost
 from schemas.rows import ANCHORED_SCHEMA, GROUP_SCHEMA, Anchored, Group
 from schemas.stream import Stream
+from storage.deaths import Deaths
+from storage.location import Location
 
 
 class GatherGroups:
@@ -19,9 +22,13 @@ class GatherGroups:
 
     It holds the anchors of groups in flight and nothing else. Should it be killed, what it held is still in the anchor
     shards, and the build's next pass brings it again.
+
+    Args:
+        suspects: says how many groups a worker may have had in hand in whose place this one is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, corpus: str, run: str, suspects: Callable[[], int] = int) -> None:
+        self._deaths = Deaths(Location.of(corpus), run, suspects())
         self._waiting: dict[str, list[pa.Table]] = {}
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -32,8 +39,15 @@ class GatherGroups:
             rows.append(row)
             if len(rows) == row["group_segments"][0].as_py():
                 tables = self._waiting.pop(name)
-                ready.append(join(Anchored.from_table(pa.concat_tables(tables).cast(ANCHORED_SCHEMA))))
+                ready.append(self._join(Anchored.from_table(pa.concat_tables(tables).cast(ANCHORED_SCHEMA))))
         return Group.to_table(ready, GROUP_SCHEMA)
+
+    def _join(self, rows: Sequence[Anchored]) -> Group:
+        try:
+            with self._deaths.holding(["gather", *(unit.unit for unit in rows[0].units)], rows[0].stream.uri):
+                return join(rows)
+        except InputError as error:
+            return join([row.model_copy(update={"problem": error.problem, "failed": True}) for row in rows])
 
 
 def join(rows: Sequence[Anchored]) -> Group:

@@ -34,7 +34,6 @@ from sources.frame import Frame, Pixels
 
 WEIGHTS = "IDEA-Research/grounding-dino-tiny"
 
-_PARAMETERS = ("queries", "weights", "box_threshold", "text_threshold", "rate", "batch_size", "device", "dtype")
 _DTYPES = ("float32", "float16", "bfloat16")
 _SAME = 0.7  # overlap above which two boxes of one label are of one object
 _DIGITS = 4  # of a place: a ten-thousandth of a frame, so that rounding in the last bits of the model changes nothing
@@ -63,11 +62,10 @@ class GroundingDino(Expert):
     takes_queries: ClassVar[bool] = True
     """Where a recipe names no `queries`, tasks.queries gives it those of the intents."""
 
+    known = ("queries", "weights", "box_threshold", "text_threshold", "rate", "batch_size", "device", "dtype")
+
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        for name in parameters:
-            if name not in _PARAMETERS:
-                raise unknown_name("parameter of the expert grounding_dino", name, _PARAMETERS)
         self.queries = parse_queries(str(parameters.get("queries", "")))
         self.box_threshold = _share("box_threshold", parameters.get("box_threshold", 0.35))
         self.text_threshold = _share("text_threshold", parameters.get("text_threshold", 0.25))

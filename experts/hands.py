@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from experts.base import Expert, Observer
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import Problem, UsageError, unknown_name
+from schemas.errors import Problem, UsageError
 from schemas.geometry import Box, Point
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -139,12 +139,10 @@ class Hands(Expert):
     rate = 10.0
     lead = 1.0
 
+    known = ("threshold", "weights")
+
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        known = ["threshold", "weights"]
-        for name in parameters:
-            if name not in known:
-                raise unknown_name("parameter of the expert hands", name, known)
         self.threshold = float(parameters.get("threshold", 0.5))
         self._load(parameters.get("weights"))
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 from experts.base import Expert, Observer
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
 from schemas.geometry import Box, Point
-from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import Stream, TrackKind
 from sources.base import InputEvent, Recording, UIElement
@@ -53,10 +51,7 @@ class InputEvents(Expert):
     reads = frozenset({TrackKind.EVENTS})
     rate = 0.0
 
-    def __init__(self, **parameters: Scalar) -> None:
-        super().__init__(**parameters)
-        for name in parameters:
-            raise unknown_name("parameter of the expert input_events", name, ())
+    known = ()
 
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _InputObserver(self, recording, segment)

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from experts.base import Expert, Observer
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
 from schemas.geometry import Box
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -110,10 +109,10 @@ class Motion(Expert):
     rate = 20.0
     lead = 0.2
 
+    known = ()
+
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        for name in parameters:
-            raise unknown_name("parameter of the expert motion", name, [])
         cv2.setRNGSeed(0)
 
     def start(self, recording: Recording, segment: Segment) -> Observer:

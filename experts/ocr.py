@@ -15,7 +15,7 @@ import numpy as np
 from experts.base import Expert, Observer
 from experts.pixels import SIDE, TILE, Mask, Pointer, changed_pixels, find_mark, tiles
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import Problem, unknown_name
+from schemas.errors import Problem
 from schemas.geometry import Box
 from schemas.recipe import Scalar
 from schemas.segment import Segment
@@ -139,9 +139,6 @@ class OCR(Expert):
 
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        for name in parameters:
-            if name not in self.known:
-                raise unknown_name(f"parameter of the expert {self.name}", name, self.known)
         self.max_side = int(parameters.get("max_side", 1600))
         self.min_confidence = float(parameters.get("min_confidence", 0.6))
         self.reader: Reader = self.open_reader(int(parameters.get("threads", 2)))

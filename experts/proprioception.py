@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from experts.base import Expert, Observer
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
-from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import TrackKind
 from sources.base import Recording, Signals
@@ -77,10 +75,7 @@ class Proprioception(Expert):
     version = "1"
     reads: ClassVar[frozenset[TrackKind]] = frozenset({TrackKind.SIGNALS})
 
-    def __init__(self, **parameters: Scalar) -> None:
-        super().__init__(**parameters)
-        for name in parameters:
-            raise unknown_name("parameter of the expert proprioception", name, [])
+    known = ()
 
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _SignalObserver(self, segment, recording.signals())

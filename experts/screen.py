@@ -24,9 +24,7 @@ from experts.pixels import (
     unlikeness,
 )
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
 from schemas.geometry import Box
-from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import Stream, TrackKind
 from sources.base import Recording
@@ -77,10 +75,7 @@ class Screen(Expert):
     rate = "recipe"
     lead = 1.0
 
-    def __init__(self, **parameters: Scalar) -> None:
-        super().__init__(**parameters)
-        for name in parameters:
-            raise unknown_name("parameter of the expert screen", name, ())
+    known = ()
 
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _ScreenObserver(self, segment, Pointer(recording.events()))

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from experts.base import Expert, Observer
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
 from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import Stream, TrackKind
@@ -93,11 +92,10 @@ class Shots(Expert):
     rate = None
     lead = 1.0
 
+    known = ("threshold",)
+
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        for name in parameters:
-            if name != "threshold":
-                raise unknown_name("parameter of the expert shots", name, ["threshold"])
         self.threshold = float(parameters.get("threshold", 0.12))
 
     def start(self, recording: Recording, segment: Segment) -> Observer:

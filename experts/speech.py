@@ -13,13 +13,12 @@ from experts.voice import CELL, RATE, WINDOW, Manner, Piece, Silero, begin_of, c
 from experts.weights import lacking_packages
 from experts.whisper import Whisper
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import Problem, UsageError, unknown_name
+from schemas.errors import Problem, UsageError
 from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import Stream, TrackKind
 from sources.base import Recording, Samples
 
-_KNOWN = ("weights", "language", "device", "batch_size", "threshold", "min_silence", "min_speech", "pad")
 _REMEDY = "pip install 'silero-vad>=6.2.3' (with --no-deps where torch is not wanted: only its weights are used)"
 # A piece is shorter than two cells, so that it ends in one of the two cells after the one in which it begins; the third
 # tells that it has.
@@ -52,11 +51,10 @@ class Speech(Expert):
     version: ClassVar[str] = "1"
     reads: ClassVar[frozenset[TrackKind]] = frozenset({TrackKind.AUDIO})
 
+    known = ("weights", "language", "device", "batch_size", "threshold", "min_silence", "min_speech", "pad")
+
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        for name in parameters:
-            if name not in _KNOWN:
-                raise unknown_name("parameter of the expert speech", name, _KNOWN)
         default = Manner()
         self.manner = Manner(
             threshold=float(parameters.get("threshold", default.threshold)),

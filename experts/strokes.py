@@ -9,9 +9,7 @@ import numpy as np
 
 from experts.base import Expert, Observer
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import unknown_name
 from schemas.geometry import Box, Point
-from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import TrackKind
 from sources.base import Recording, Stroke
@@ -28,10 +26,7 @@ class Strokes(Expert):
     version: ClassVar[str] = "1"
     reads: ClassVar[frozenset[TrackKind]] = frozenset({TrackKind.STROKES})
 
-    def __init__(self, **parameters: Scalar) -> None:
-        super().__init__(**parameters)
-        for name in parameters:
-            raise unknown_name("parameter of the expert strokes", name, ())
+    known = ()
 
     def start(self, recording: Recording, segment: Segment) -> Observer:
         return _StrokeObserver(self, recording, segment)

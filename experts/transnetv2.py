@@ -25,7 +25,7 @@ from experts.batches import Batches
 from experts.shots import Shots
 from experts.weights import device_of, lacking_packages
 from schemas.anchor import AnchorKind, FactualAnchor
-from schemas.errors import InputError, Problem, UsageError, unknown_name
+from schemas.errors import InputError, Problem, UsageError
 from schemas.recipe import Scalar
 from schemas.segment import Segment
 from schemas.stream import Stream, TrackKind
@@ -76,12 +76,10 @@ class TransNetV2(Expert):
     # What lies before a segment is counted in pictures, not in seconds: the observer reads it itself.
     lead = 0.0
 
+    known = ("batch_size", "device", "threshold")
+
     def __init__(self, **parameters: Scalar) -> None:
         super().__init__(**parameters)
-        known = ["batch_size", "device", "threshold"]
-        for name in parameters:
-            if name not in known:
-                raise unknown_name("parameter of the expert transnetv2", name, known)
         self.threshold = float(parameters.get("threshold", 0.5))
         if not 0.0 < self.threshold < 1.0:
             cause = f"its threshold {self.threshold} is no probability"

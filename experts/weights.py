@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from schemas.errors import Problem, UsageError
+from schemas.errors import Problem, UsageError, extra
 
-EXTRA = "pip install 'dataclaw-factory[experts]'"
+EXTRA = extra("experts")
 
 
 def device_of(wanted: str = "auto") -> str:

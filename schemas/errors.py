@@ -19,7 +19,12 @@ class Problem(Contract):
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.input!r}: {self.cause}. {self.remedy}"
+        return f"{self.input!r}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """Cause and remedy, a sentence each."""
+        return f"{self.cause}{'' if self.cause.endswith('?') else '.'} {self.remedy}"
 
 
 class DataClawError(Exception):
@@ -52,6 +57,11 @@ class UnsuitedError(DataClawError):
 
 class NeedsModelError(UnsuitedError):
     """Facts alone do not make it: a backend with a model could. The prepared prompt goes into the rejects."""
+
+
+def extra(name: str) -> str:
+    """How to install the packages that a part of DataClaw needs besides the base."""
+    return f"pip install 'dataclaw-factory[{name}]' (from a clone: '.[{name}]')"
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], input: object = "") -> UsageError:

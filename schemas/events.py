@@ -1,4 +1,5 @@
-"""What a build tells the world about its corpus: typed payloads of events, on which triggers start other work.
+"""What builds and trainings tell the world about corpora and models: typed payloads of events, on which triggers start
+other work.
 
 An event's name is part of its contract: whoever waits for it writes it into a trigger.
 """
@@ -97,6 +98,49 @@ class VerificationFailed(Contract):
     failures: Annotated[int, Field(ge=1)]
     first: str
     """The first of the failures, in words."""
+
+
+class ModelEvent(Contract):
+    """What every event about a registered model says: which version, and the catalog that it is in."""
+
+    name: ClassVar[str]
+
+    model: str
+    """`NAME@NUMBER`."""
+    corpus: str
+    """Folder or URI of the corpus that it was trained on."""
+    catalog: str | None
+    """URL of the database that it is registered in; None: the file inside the corpus."""
+
+
+class ModelRegistered(ModelEvent):
+    """A candidate was registered."""
+
+    name: ClassVar[str] = "dataclaw.model.registered"
+
+    snapshot: Annotated[int, Field(ge=1)]
+
+
+class ModelBenchmarked(ModelEvent):
+    """A candidate was measured."""
+
+    name: ClassVar[str] = "dataclaw.model.benchmarked"
+
+    over: str | None
+    """The version that was current then, measured on the same samples; None when none was."""
+    val: str
+    """Title of the set."""
+    mean: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Of all levels over all samples."""
+
+
+class ModelPromoted(ModelEvent):
+    """A candidate became the current version."""
+
+    name: ClassVar[str] = "dataclaw.model.promoted"
+
+    over: str | None
+    """The version whose place it took."""
 
 
 class ActedUpon(Contract):

@@ -84,7 +84,7 @@ class RunState(StrEnum):
 
 
 class RunReport(Contract):
-    """What one build did. `inputs` = done + filtered + failed, always."""
+    """What one build did. Its inputs (`inputs` and `inputs_settled`) = done + filtered + failed, always."""
 
     run: str
     name: str
@@ -94,6 +94,9 @@ class RunReport(Contract):
     started: datetime
     ended: datetime | None = None
     inputs: tuple[InputOutcome, ...] = ()
+    """Those that this run looked at."""
+    inputs_settled: Annotated[int, Field(ge=0)] = 0
+    """Those that it passed over: all that is asked of them was done by earlier runs."""
     units_done: int = 0
     units_filtered: int = 0
     units_failed: int = 0
@@ -108,10 +111,23 @@ class RunReport(Contract):
     rows: int = 0
     costs: tuple[Cost, ...] = ()
     usage: Usage = Usage()
+    ambiguous: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Intents that name no form, or several, with the task types that they were taken for."""
     message: str = ""
 
+    @property
+    def inputs_found(self) -> int:
+        return len(self.inputs) + self.inputs_settled
+
     def count(self, outcome: Outcome) -> int:
-        return sum(1 for item in self.inputs if item.outcome is outcome)
+        looked_at = sum(1 for item in self.inputs if item.outcome is outcome)
+        return looked_at + (self.inputs_settled if outcome is Outcome.DONE else 0)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a build gave what it was run for: it did not fail, and at least one input could be used."""
+        ended_well = self.state in (RunState.COMPLETED, RunState.COMPLETED_WITH_REJECTS)
+        return ended_well and self.count(Outcome.DONE) + self.count(Outcome.POSTPONED) > 0
 
     @property
     def ends(self) -> dict[Outcome, int]:

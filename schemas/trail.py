@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Contract
-from schemas.stream import Seconds, Sha256
+from schemas.stream import Domain, Seconds, Sha256
 from schemas.usage import Usage
 
 
@@ -55,11 +55,25 @@ class Exchange(Contract):
     usage: Usage
 
 
+class Routed(Contract):
+    """Which model of a set a task went to, and why."""
+
+    by: str
+    """The recipe's `synthesis.route`: the router, or what stood in its place."""
+    expertise: Literal["omni"] | Domain
+    version: str
+    """The registered version, `NAME@NUMBER`."""
+    confidence: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """The router's in the likeliest expert, whether or not it was taken; None where it was not asked."""
+
+
 class Trail(Contract):
     """All exchanges of one output, in their order."""
 
     model: str
     prompt_version: str
+    route: Routed | None = None
+    """None where there was one model only."""
     exchanges: tuple[Exchange, ...] = ()
 
     def conversation(self, place: int) -> tuple[Said, ...]:

@@ -226,6 +226,7 @@ class AgentNetSource:
 
     name = "agentnet"
     default_domain = Domain.GUI
+    suffixes = ()
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         has = {role: fs.isfile(f"{root}/{name}") for role, name in FILES.items() if role in ("metadata", "events")}

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from fsspec import AbstractFileSystem
@@ -203,3 +203,11 @@ class Source(Protocol):
             schemas.errors.InputError: it cannot be read any more.
         """
         ...
+
+
+@runtime_checkable
+class OfFiles(Protocol):
+    """A reader that says which single files it may claim at all, so that it is not asked of a million others."""
+
+    suffixes: tuple[str, ...]
+    """How their names end, in lower case; none where it only claims folders."""

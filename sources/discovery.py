@@ -7,26 +7,57 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from fsspec import AbstractFileSystem
 
 from schemas.errors import InputError, Problem
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart
-from sources.base import Candidate, Recording, Source
+from sources.base import Candidate, OfFiles, Recording, Source
 from sources.cameras import MARK, chosen
 from sources.identity import fingerprint, hash_parts, stream_sha256
-from sources.places import basename, entries, is_local, locate, parent, split_suffix, to_uri
+from sources.places import (
+    Entry,
+    basename,
+    entries,
+    in_order,
+    is_local,
+    listed,
+    listing_sign,
+    locate,
+    parent,
+    split_suffix,
+    to_uri,
+)
 from sources.roster import SOURCES, reader
 
 __all__ = ["discover", "fingerprint", "hash_parts", "open_recording", "probe", "stream_sha256"]
 
 VIDEO_FORMAT, IMAGE_FORMAT = "video", "images"
+_Found = tuple[str, Candidate | Problem | None]
+"""A stream, or what is wrong, with the place (file or folder) that a reader claimed for it. None: what was found there
+before was passed over."""
+_WORTH_A_SIGN = 64
+"""Files in a folder, so that it is worth remembering what was found in it."""
 _DEEPEST = 64
 _TOO_DEEP = f"it lies more than {_DEEPEST} folders below the place that is looked through"
 
 
-def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
+class KnownFolders(Protocol):
+    """Whoever remembers what was found in folders, so that it need not be found again."""
+
+    def passed(self, folder: str, sign: str) -> bool:
+        """Whether the files of a folder whose listing has this sign can be passed over, as holding nothing new."""
+        ...
+
+    def seen(self, folder: str, streams: int) -> None:
+        """Hears of one that was asked about and not passed: so many streams are in it, each made of its own files
+        alone."""
+        ...
+
+
+def discover(source: SourceSpec, known: KnownFolders | None = None) -> Iterator[Candidate | Problem]:
     """The streams at a source's place, lazily, in natural order of their names, and what is wrong there.
 
     A folder is taken whole by the first reader that claims it, structured formats first; else its files are taken one
@@ -38,6 +69,9 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
     `omniglot.npz#train/0:50`, `lerobot_set#29`. The rule: what exists as it is written is a path; only else the part
     after its last `#` is a selector. Behind an `@` it names the cameras of episodes that are wanted, each as a stream
     of its own: `lerobot_set#29@wrist`, `lerobot_set#@*` (see sources/cameras.py).
+
+    Args:
+        known: is asked before the files of a folder are taken one by one, and told when they all were.
 
     Raises:
         schemas.errors.UsageError: the format named in the source has no reader.
@@ -51,17 +85,19 @@ def discover(source: SourceSpec) -> Iterator[Candidate | Problem]:
     if not fs.exists(path):
         yield _absent(fs, path)
         return
-    taken: set[str] = set()
+    names = _Names()
     found = False
-    for root, item in _below(fs, path, readers, ()):
+    for root, item in _at(fs, path, readers, known):
+        if item is None:
+            found = True
+            continue
         for one in _picked(item, selector) if selector else (item,):
             found = True
             if isinstance(one, Problem):
                 yield one
             else:
                 prefix = "" if root == path else root[len(path) : -len(basename(root))].strip("/")
-                name = f"{prefix}/{one.name}" if prefix else one.name
-                yield replace(one, name=_unique(name, one, taken))
+                yield replace(one, name=names.unique(prefix, one))
     if not found:
         yield Problem(
             input=source.uri,
@@ -108,58 +144,136 @@ def open_recording(stream: Stream) -> Recording:
     return reader(stream.format).open(stream)
 
 
+def _at(fs: AbstractFileSystem, path: str, readers: Sequence[Source], known: KnownFolders | None) -> Iterator[_Found]:
+    if fs.isdir(path):
+        yield from _below(fs, path, readers, (), known)
+    else:
+        yield from _file(fs, path, readers)
+
+
 def _below(
-    fs: AbstractFileSystem, path: str, readers: Sequence[Source], above: tuple[str, ...]
-) -> Iterator[tuple[str, Candidate | Problem]]:
-    """Streams with the place (file or folder) that a reader claimed for them. `above`: the real folders around it."""
+    fs: AbstractFileSystem,
+    folder: str,
+    readers: Sequence[Source],
+    above: tuple[str, ...],
+    known: KnownFolders | None,
+) -> Iterator[_Found]:
+    """The streams of a folder. `above`: the real folders around it."""
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        yield path, Problem(input=shown, cause="its name is not valid UTF-8", remedy="Rename it")
-        return
-    try:
-        locate(to_uri(fs, path))  # a link may lead where nothing may be read
-        claimant = next((reader for reader in readers if reader.claims(fs, path)), None)
+        claimant = _claimant(fs, folder, readers)
         if claimant is None:
-            if not fs.isdir(path):
-                return
-            real = os.path.realpath(path) if is_local(fs) else path
+            real = os.path.realpath(folder) if is_local(fs) else folder
             if real in above:
                 return  # a link to a folder above: what it holds is found there
             if len(above) >= _DEEPEST:
-                yield path, Problem(input=to_uri(fs, path), cause=_TOO_DEEP, remedy="Name a folder further down")
+                yield folder, Problem(input=to_uri(fs, folder), cause=_TOO_DEEP, remedy="Name a folder further down")
                 return
-            inside = entries(fs, path)
-    except InputError as error:
-        yield path, error.problem
+            inside = list(listed(fs, folder))
+    except (InputError, OSError) as error:
+        yield folder, _unreadable(fs, folder, error)
         return
-    except OSError as error:
-        cause = f"cannot be read: {error.strerror or error}"
-        yield path, Problem(input=to_uri(fs, path), cause=cause, remedy="Check its permissions")
+    if claimant is not None:
+        for whole in claimant.find(fs, folder):
+            yield folder, whole
+        return
+    files = [entry for entry in inside if not entry.is_folder]
+    sign = listing_sign(fs, files) if known is not None and len(files) >= _WORTH_A_SIGN else None
+    if known is not None and sign is not None and known.passed(folder, sign):
+        yield folder, None
+        inside = [entry for entry in inside if entry.is_folder]
+    readers_of = _ReadersOfFiles(fs, files, readers)
+    streams, alone = 0, True
+    for entry in in_order(inside):
+        if entry.is_folder:
+            yield from _below(fs, entry.path, readers, (*above, real), known)
+            continue
+        for root, item in _file(fs, entry.path, readers_of(entry.name)):
+            streams += 1
+            alone = alone and isinstance(item, Candidate) and all(parent(uri) == folder for _, uri in item.parts)
+            yield root, item
+    if known is not None and sign is not None and streams and alone:
+        known.seen(folder, streams)
+
+
+class _ReadersOfFiles:
+    """Who is worth asking whether a file of a folder is theirs."""
+
+    def __init__(self, fs: AbstractFileSystem, files: Sequence[Entry], readers: Sequence[Source]) -> None:
+        # Pictures beside videos are covers and thumbnails.
+        video = next((reader for reader in readers if reader.name == VIDEO_FORMAT), None)
+        covers = video is not None and any(video.claims(fs, file.path) for file in files)
+        self._readers = [reader for reader in readers if not (covers and reader.name == IMAGE_FORMAT)]
+        self._of_suffix: dict[str, list[Source]] = {}
+
+    def __call__(self, name: str) -> list[Source]:
+        suffix = split_suffix(name)[1]
+        if suffix not in self._of_suffix:
+            self._of_suffix[suffix] = [reader for reader in self._readers if _may_claim(reader, suffix)]
+        return self._of_suffix[suffix]
+
+
+def _file(fs: AbstractFileSystem, path: str, readers: Sequence[Source]) -> Iterator[_Found]:
+    try:
+        claimant = _claimant(fs, path, readers)
+    except (InputError, OSError) as error:
+        yield path, _unreadable(fs, path, error)
         return
     if claimant is not None:
         for item in claimant.find(fs, path):
             yield path, item
-        return
-    # Pictures beside videos are covers and thumbnails.
-    files = [entry for entry in inside if not entry.is_folder]
-    video = next((reader for reader in readers if reader.name == VIDEO_FORMAT), None)
-    covers = video is not None and any(video.claims(fs, entry.path) for entry in files)
-    for_files = [reader for reader in readers if not (covers and reader.name == IMAGE_FORMAT)]
-    for entry in inside:
-        yield from _below(fs, entry.path, readers if entry.is_folder else for_files, (*above, real))
 
 
-def _unique(name: str, item: Candidate, taken: set[str]) -> str:
-    """The name, with the file's suffix and then a number when it is taken (clip.mp4 and clip.mkv)."""
-    if name in taken:
-        name += split_suffix(item.parts[0][1])[1]
-    unique, number = name, 2
-    while unique in taken:
-        unique, number = f"{name} ({number})", number + 1
-    taken.add(unique)
-    return unique
+def _claimant(fs: AbstractFileSystem, path: str, readers: Sequence[Source]) -> Source | None:
+    """The first reader that claims a place.
+
+    Raises:
+        InputError: it has no name that can be written down, or a link leads where nothing may be read.
+        OSError: it may not be looked at.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        raise InputError(shown, "its name is not valid UTF-8", "Rename it") from error
+    locate(to_uri(fs, path))
+    return next((reader for reader in readers if reader.claims(fs, path)), None)
+
+
+def _may_claim(reader: Source, suffix: str) -> bool:
+    """Whether it is worth asking a reader of files that end so. Of `.tar.gz` only `.gz` is known here."""
+    return not isinstance(reader, OfFiles) or any(one.endswith(suffix) for one in reader.suffixes)
+
+
+def _unreadable(fs: AbstractFileSystem, path: str, error: InputError | OSError) -> Problem:
+    if isinstance(error, InputError):
+        return error.problem
+    cause = f"cannot be read: {error.strerror or error}"
+    return Problem(input=to_uri(fs, path), cause=cause, remedy="Check its permissions")
+
+
+class _Names:
+    """Gives out names that are unique. Folders come one after the other, each whole: names are remembered for a folder
+    and those around it, not for all."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[str, set[str]]] = [("", set())]
+
+    def unique(self, prefix: str, item: Candidate) -> str:
+        """The name below a folder, with the file's suffix and then a number when it is taken (clip.mp4 and
+        clip.mkv)."""
+        while (around := self._open[-1][0]) and prefix != around and not prefix.startswith(f"{around}/"):
+            self._open.pop()
+        if self._open[-1][0] != prefix:
+            self._open.append((prefix, set()))
+        taken = self._open[-1][1]
+        name = item.name
+        if name in taken:
+            name += split_suffix(item.parts[0][1])[1]
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name} ({number})", number + 1
+        taken.add(unique)
+        return f"{prefix}/{unique}" if prefix else unique
 
 
 def _absent(fs: AbstractFileSystem, path: str) -> Problem:

@@ -52,6 +52,7 @@ class DrawingsSource:
 
     name = "drawings"
     default_domain = Domain.AIGC
+    suffixes = (".npz",)
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         """Whether this is an npz file with arrays that can be drawings. A damaged one is claimed, to be reported."""

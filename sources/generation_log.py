@@ -111,6 +111,7 @@ class GenerationLogSource:
 
     name = "generation_log"
     default_domain = Domain.AIGC
+    suffixes = _SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         if not claims(fs, root, accepts, _SUFFIXES):

@@ -20,7 +20,7 @@ from sources.gui_episodes_actions import SECONDS, Hand
 from sources.gui_episodes_layouts import Episode, Size, Step, accepts, read
 from sources.identity import stream_sha256
 from sources.images import PictureRecording, examine
-from sources.json_rows import Row, claims, is_json, json_files, keys_at_head, row_at, rows
+from sources.json_rows import SUFFIXES, Row, claims, is_json, json_files, keys_at_head, row_at, rows
 from sources.named_files import NamedFiles
 from sources.picture_parts import look, pixel_limit, role, usable
 from sources.places import basename, parent, split_suffix, to_uri
@@ -49,6 +49,7 @@ class GuiEpisodeSource:
 
     name = "gui_episodes"
     default_domain = Domain.GUI
+    suffixes = SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         return claims(fs, root, accepts)

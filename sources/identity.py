@@ -12,7 +12,7 @@ from schemas.base import digest
 from schemas.errors import InputError
 from schemas.stream import Domain, Stream, StreamPart, Track
 from sources.base import Candidate
-from sources.places import is_local, locate, open_binary
+from sources.places import file_sign, is_local, locate, open_binary
 
 _CHUNK = 1 << 20
 _LOCKS = tuple(threading.Lock() for _ in range(64))
@@ -56,8 +56,7 @@ def fingerprint(uri: str) -> str:
     fs, path = locate(uri)
     try:
         if is_local(fs):
-            stat = os.stat(path)
-            return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}-{stat.st_ino}"
+            return file_sign(os.stat(path))
         info = fs.info(path)
         signs = [f"{info.get('size')}", *(f"{info[sign]}" for sign in _REMOTE_SIGNS if info.get(sign))]
         return "-".join(signs) if len(signs) > 1 else fs.ukey(path)

@@ -35,6 +35,7 @@ class ImageEditSource:
 
     name = "image_edits"
     default_domain = Domain.AIGC
+    suffixes = ()
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         for name in LISTS:

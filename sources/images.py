@@ -19,7 +19,7 @@ from sources.base import Candidate, Recording
 from sources.frame import Pixels
 from sources.identity import described
 from sources.pictures import StillRecording
-from sources.places import basename, entries, open_binary, split_suffix, to_uri
+from sources.places import basename, entries, listed, open_binary, split_suffix, to_uri
 from sources.video import SUFFIXES as VIDEO_SUFFIXES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -170,17 +170,20 @@ class ImageSource:
 
     name = "images"
     default_domain = Domain.AIGC
+    suffixes = SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         if fs.isfile(root):
             return split_suffix(root)[1] in SUFFIXES
         if not fs.isdir(root):
             return False
-        inside = entries(fs, root)
-        suffixes = {split_suffix(entry.name)[1] for entry in inside}
-        return bool(suffixes & set(SUFFIXES)) and not (
-            any(entry.is_folder for entry in inside) or suffixes & set(VIDEO_SUFFIXES)
-        )
+        pictures = False
+        for entry in listed(fs, root):
+            suffix = split_suffix(entry.name)[1]
+            if entry.is_folder or suffix in VIDEO_SUFFIXES:
+                return False
+            pictures = pictures or suffix in SUFFIXES
+        return pictures
 
     def find(self, fs: AbstractFileSystem, root: str) -> Iterator[Candidate | Problem]:
         uri = to_uri(fs, root)

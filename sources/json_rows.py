@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 
 from schemas.errors import InputError
 from sources.identity import fingerprint
-from sources.places import entries, open_binary, split_suffix, to_uri
+from sources.places import in_order, listed, open_binary, split_suffix, to_uri
 from sources.video import SUFFIXES as VIDEO_SUFFIXES
 
 SUFFIXES = (".json", ".jsonl")
@@ -55,7 +55,7 @@ def claims(fs: AbstractFileSystem, root: str, accepts: Accepts, suffixes: tuple[
     """
     if fs.isfile(root):
         return split_suffix(root)[1] in suffixes and accepts(keys_at_head(fs, root))
-    if not fs.isdir(root) or any(split_suffix(entry.name)[1] in VIDEO_SUFFIXES for entry in entries(fs, root)):
+    if not fs.isdir(root) or any(split_suffix(entry.name)[1] in VIDEO_SUFFIXES for entry in listed(fs, root)):
         return False
     return any(accepts(keys_at_head(fs, path)) for path in json_files(fs, root, suffixes)[:_PEEKS])
 
@@ -66,9 +66,8 @@ def json_files(fs: AbstractFileSystem, root: str, suffixes: tuple[str, ...] = SU
         return [root]
     if not fs.isdir(root):
         return []
-    return [
-        entry.path for entry in entries(fs, root) if not entry.is_folder and split_suffix(entry.name)[1] in suffixes
-    ]
+    found = (entry for entry in listed(fs, root) if not entry.is_folder and split_suffix(entry.name)[1] in suffixes)
+    return [entry.path for entry in in_order(found)]
 
 
 def is_json(fs: AbstractFileSystem, path: str) -> bool:

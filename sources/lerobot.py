@@ -65,6 +65,7 @@ class LeRobotSource:
 
     name = FORMAT
     default_domain = Domain.EMBODIED
+    suffixes = ()
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         return bool(fs.isfile(f"{root}/{INFO}"))

@@ -62,6 +62,7 @@ class MiniWobSource:
 
     name = "miniwob"
     default_domain = Domain.GUI
+    suffixes = _SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         return claims(fs, root, accepts, _SUFFIXES)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from dataclasses import dataclass
-from typing import IO, cast
+from collections.abc import Iterable, Iterator
+from io import BufferedReader
+from stat import S_ISLNK
+from typing import IO, NamedTuple, cast
 
 import fsspec
 from fsspec import AbstractFileSystem
@@ -15,6 +18,7 @@ from schemas.errors import InputError
 from schemas.redaction import redacted
 from storage.access import ROOTS, confinement
 
+_LOCAL = LocalFileSystem()
 _MEMBER = "member://"
 """Members of archives: what is checked is the archive, when it is opened in its turn."""
 
@@ -29,7 +33,7 @@ def locate(uri: str) -> tuple[AbstractFileSystem, str]:
     if access is not None and not uri.startswith(_MEMBER) and (cause := access.refusal(uri)) is not None:
         raise InputError(redacted(uri), cause, f"Copy it below one of the roots, or have {ROOTS} name its place")
     if "://" not in uri:
-        return LocalFileSystem(), os.path.abspath(uri)
+        return _LOCAL, os.path.abspath(uri)
     fs, path = fsspec.core.url_to_fs(uri)
     return fs, path
 
@@ -44,13 +48,14 @@ def to_uri(fs: AbstractFileSystem, path: str) -> str:
 
 
 def open_binary(uri: str) -> IO[bytes]:
-    """Opens a file for reading, seekable, as its file system does it."""
+    """Opens a file for reading, seekable."""
     fs, path = locate(uri)
-    return cast(IO[bytes], fs.open(path, "rb"))
+    file = fs.open(path, "rb")
+    # What comes from a store does not know all that a file of Python's does, such as `readline` with a size.
+    return cast(IO[bytes], file) if is_local(fs) else BufferedReader(file)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or folder by its path and its name in the folder that holds it."""
 
     path: str
@@ -64,15 +69,57 @@ def entries(fs: AbstractFileSystem, folder: str) -> list[Entry]:
     Raises:
         OSError: it cannot be listed.
     """
-    found = []
+    return in_order(listed(fs, folder))
+
+
+def in_order(found: Iterable[Entry]) -> list[Entry]:
+    """In the natural order of their names."""
+    return sorted(found, key=lambda entry: natural(entry.name))
+
+
+def listed(fs: AbstractFileSystem, folder: str) -> Iterator[Entry]:
+    """What a folder holds, as it comes: for those who need a glance at it, or little of it.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    if is_local(fs):
+        # Not by `ls`, which looks at every file: names are all that is asked for.
+        with os.scandir(folder) as found:
+            for one in found:
+                if not one.name.startswith("."):
+                    link = one.is_symlink()
+                    yield Entry(one.path, one.name, os.path.isdir(one.path) if link else one.is_dir())
+        return
     for info in fs.ls(folder, detail=True):
         path = info["name"].rstrip("/")
         name = basename(path)
-        # A link to a folder is listed as a link, and stores list a folder inside itself.
+        # Stores list a folder inside itself; archives may list links to folders as something else.
         is_folder = info["type"] == "directory" or (info["type"] in ("link", "other") and fs.isdir(path))
         if not name.startswith(".") and path != folder.rstrip("/"):
-            found.append(Entry(path, name, is_folder))
-    return sorted(found, key=lambda entry: natural(entry.name))
+            yield Entry(path, name, is_folder)
+
+
+def file_sign(stat: os.stat_result) -> str:
+    """Changes whenever a local file may have changed: size, times in nanoseconds and inode."""
+    return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}-{stat.st_ino}"
+
+
+def listing_sign(fs: AbstractFileSystem, files: Iterable[Entry]) -> str | None:
+    """Changes whenever one of a folder's files may have changed, or there is one more or one less. None where that
+    cannot be told at a glance: in a store, or beside links, which lead elsewhere."""
+    if not is_local(fs):
+        return None
+    signs = []
+    for file in files:
+        try:
+            stat = os.lstat(file.path)
+        except OSError:
+            return None
+        if S_ISLNK(stat.st_mode):
+            return None
+        signs.append(f"{file.name}/{file_sign(stat)}")
+    return hashlib.sha256("/".join(sorted(signs)).encode(errors="surrogateescape")).hexdigest()
 
 
 def basename(path: str) -> str:

@@ -77,6 +77,7 @@ class RldsSource:
 
     name = "rlds"
     default_domain = Domain.EMBODIED
+    suffixes = ()
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         if not fs.isfile(f"{root}/{FEATURES}"):

@@ -58,6 +58,7 @@ class RobomimicSource:
 
     name = "robomimic"
     default_domain = Domain.EMBODIED
+    suffixes = SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         """Whether this is an HDF5 file with demonstrations. One that cannot be read is claimed, to be reported."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from fsspec import AbstractFileSystem
@@ -15,7 +15,18 @@ from sources.base import Candidate, Cue, Recording, Samples
 from sources.decoding import VideoDecoder
 from sources.frame import Frame
 from sources.identity import described
-from sources.places import Entry, basename, entries, is_local, locate, open_binary, parent, split_suffix, to_uri
+from sources.places import (
+    Entry,
+    basename,
+    in_order,
+    is_local,
+    listed,
+    locate,
+    open_binary,
+    parent,
+    split_suffix,
+    to_uri,
+)
 from sources.sound import samples
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".ts")
@@ -67,6 +78,7 @@ class VideoSource:
 
     name = "video"
     default_domain = Domain.DAILY_LIFE
+    suffixes = SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         return split_suffix(root)[1] in SUFFIXES and bool(fs.isfile(root))
@@ -74,16 +86,7 @@ class VideoSource:
     def find(self, fs: AbstractFileSystem, root: str) -> Iterator[Candidate | Problem]:
         uri = to_uri(fs, root)
         stem = split_suffix(basename(root))[0]
-        siblings = _siblings(fs, parent(root))
-        others = {split_suffix(entry.name)[0] for entry in siblings if split_suffix(entry.name)[1] in SUFFIXES} - {stem}
-        # clip.b.srt is in the language b of clip.mp4, unless it belongs to clip.b.mp4; clip.srt comes before both.
-        texts = [
-            (_language(stem, entry.name), entry.path)
-            for entry in siblings
-            if split_suffix(entry.name)[1] in subtitles.SUFFIXES and split_suffix(entry.name)[0] not in others
-        ]
-        mine = sorted(((language != "", path) for language, path in texts if language is not None), key=lambda t: t[0])
-        beside = [("subtitles", to_uri(fs, path)) for _, path in mine]
+        beside = [("subtitles", to_uri(fs, path)) for path in _texts(fs, parent(root)).get(stem, ())]
         yield Candidate(stem, self.name, uri, (("video", uri), *beside))
 
     def probe(self, candidate: Candidate, parts: tuple[StreamPart, ...], domain: Domain, max_pixels: int) -> Stream:
@@ -168,13 +171,52 @@ def _language(stem: str, name: str) -> str | None:
     return rest if rest != own and len(rest) <= 12 and "." not in rest else None
 
 
-def _siblings(fs: AbstractFileSystem, folder: str) -> Sequence[Entry]:
-    """What lies in a folder. Remembered while the folder does not change: it is asked again for each of its videos."""
-    if not is_local(fs):
-        return entries(fs, folder)  # stores cache listings themselves
-    return _local_entries(folder, os.stat(folder).st_mtime_ns)
+def _texts(fs: AbstractFileSystem, folder: str) -> Mapping[str, Sequence[str]]:
+    """The subtitle files of a folder by the stem of their video. Remembered while the folder does not change: it is
+    asked for again for each of its videos."""
+    if is_local(fs):
+        return _local_texts(folder, os.stat(folder).st_mtime_ns)
+    return _stored_texts(fs, folder, _Listing(fs.ls(folder, detail=True)))
 
 
 @lru_cache(maxsize=4)
-def _local_entries(folder: str, changed: int) -> Sequence[Entry]:
-    return entries(locate(folder)[0], folder)
+def _local_texts(folder: str, changed: int) -> Mapping[str, Sequence[str]]:
+    return _by_video(listed(locate(folder)[0], folder))
+
+
+class _Listing:
+    """What a store gave as its listing. Stores that remember listings give the very same object again."""
+
+    def __init__(self, listing: object) -> None:
+        self.listing = listing
+
+    def __hash__(self) -> int:
+        return id(self.listing)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Listing) and other.listing is self.listing
+
+
+@lru_cache(maxsize=4)
+def _stored_texts(fs: AbstractFileSystem, folder: str, listing: _Listing) -> Mapping[str, Sequence[str]]:
+    return _by_video(listed(fs, folder))
+
+
+def _by_video(files: Iterable[Entry]) -> Mapping[str, Sequence[str]]:
+    """Subtitle files by the stem of their video: clip.b.srt is in the language b of clip.mp4, unless it belongs to
+    clip.b.mp4; clip.srt comes before both."""
+    videos, texts = set(), []
+    for entry in files:
+        stem, suffix = split_suffix(entry.name)
+        if suffix in SUFFIXES:
+            videos.add(stem)
+        elif suffix in subtitles.SUFFIXES:
+            texts.append(entry)
+    found: dict[str, list[tuple[bool, str]]] = {}
+    for entry in in_order(texts):
+        stem = split_suffix(entry.name)[0]
+        of = stem.rpartition(".")[0]
+        found.setdefault(stem, []).append((False, entry.path))
+        if stem not in videos and (language := _language(of, entry.name)) is not None:
+            found.setdefault(of, []).append((language != "", entry.path))
+    return {stem: [path for _, path in sorted(texts, key=lambda text: text[0])] for stem, texts in found.items()}

@@ -95,6 +95,7 @@ class WebDatasetSource:
 
     name = "webdataset"
     default_domain = Domain.DAILY_LIFE
+    suffixes = SUFFIXES
 
     def claims(self, fs: AbstractFileSystem, root: str) -> bool:
         return root.lower().endswith(SUFFIXES) and bool(fs.isfile(root))

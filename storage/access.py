@@ -20,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from schemas.errors import UsageError
 from schemas.recipe import Recipe
 from schemas.redaction import has_credentials, redacted
+from schemas.training import Training
 
 ROOTS, HOSTS, KEYS = "DATACLAW_ROOTS", "DATACLAW_HOSTS", "DATACLAW_KEYS"
 
@@ -105,7 +106,7 @@ class Access:
         Raises:
             UsageError: one of them leads where nothing may be reached.
         """
-        self.check(recipe.corpus, "corpus")
+        self.check_corpus(recipe.corpus, recipe.placement.catalog, "placement.catalog")
         for number, source in enumerate(recipe.sources, 1):
             self.check(source.uri, f"sources (number {number}).uri")
         for spec in recipe.experts or ():
@@ -115,24 +116,48 @@ class Access:
             self._check_if_path(model.name, "synthesis.model.name")
             self._check_if_path(model.adapter, "synthesis.model.adapter")
         placement = recipe.placement
-        if placement.catalog is not None:
-            self._check_catalog(placement.catalog)
         if placement.ray_address not in (None, "auto", "local"):
             address = urlsplit(f"//{str(placement.ray_address).partition('://')[2] or placement.ray_address}")
             self.check_server(address.hostname, _port(address.netloc), "placement.ray_address")
         if (url := placement.serving.base_url) is not None:
-            if has_credentials(url):
-                raise holds_credentials("placement.serving.base_url", url)
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https"):
-                raise UsageError("placement.serving.base_url", f"{parts.scheme}:// is no web server", "Give http(s)://")
-            default = 443 if parts.scheme == "https" else 80
-            self.check_server(parts.hostname, _port(parts.netloc) or default, "placement.serving.base_url")
+            self.check_web_server(url, "placement.serving.base_url")
+        if (weights := placement.serving.weights) is not None:
+            self.check(weights, "placement.serving.weights")
         key = placement.serving.key
         if key is not None and key not in self.keys:
             # Any variable of the worker could else be sent to a server as its key.
             cause = "is no key that may be sent to a server"
             raise UsageError(f"placement.serving.key {key}", cause, f"Have {KEYS} name it where the worker runs")
+
+    def check_training(self, training: Training) -> None:
+        """Looks at every key of a training that leads somewhere. Nothing of it has been opened yet.
+
+        Raises:
+            UsageError: one of them leads where nothing may be reached.
+        """
+        self._check_if_path(training.model.name, "model.name")
+        self._check_if_path(training.model.adapter, "model.adapter")
+        if training.grpo is not None and training.grpo.server is not None:
+            self.check_web_server(training.grpo.server, "grpo.server")
+        if training.benchmark is not None:
+            self.check(training.benchmark.val, "benchmark.val")
+            if training.benchmark.base_url is not None:
+                self.check_web_server(training.benchmark.base_url, "benchmark.base_url")
+
+    def check_web_server(self, url: str, what: str) -> None:
+        """Raises UsageError where a URL is not that of a web server that may be talked to."""
+        if has_credentials(url):
+            raise holds_credentials(what, url)
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise UsageError(what, f"{parts.scheme}:// is no web server", "Give http(s)://")
+        self.check_server(parts.hostname, _port(parts.netloc) or (443 if parts.scheme == "https" else 80), what)
+
+    def check_corpus(self, uri: str, catalog: str | None, what: str) -> None:
+        """Raises UsageError where a corpus or its catalog may not be reached. `what` names the key of the catalog."""
+        self.check(uri, "corpus")
+        if catalog is not None:
+            self._check_catalog(catalog, what)
 
     def _folders(self) -> list[str]:
         return [_real(root) for root in self.roots if "://" not in root or root.startswith(("file://", "local://"))]
@@ -142,11 +167,10 @@ class Access:
         if isinstance(value, str) and (value[:1] in ("/", "~", ".") or "://" in value or os.path.lexists(value)):
             self.check(os.path.expanduser(value), what)
 
-    def _check_catalog(self, text: str) -> None:
+    def _check_catalog(self, text: str, what: str) -> None:
         from sqlalchemy import make_url  # readers know this module too, and need no database
         from sqlalchemy.exc import ArgumentError
 
-        what = "placement.catalog"
         if has_credentials(text):
             raise holds_credentials(what, text)
         try:
@@ -166,6 +190,30 @@ class Access:
             self.check_server(url.host, url.port or 5432, what)
         else:
             raise UsageError(what, f"{backend} is no catalog that may be talked to", "Use PostgreSQL or SQLite")
+
+
+def access_of_run(sent: bool) -> Access | None:
+    """What a run may reach; None when that is all that this machine's user may.
+
+    Args:
+        sent: its parameters came over a network, as those of a deployment, and are not the word of this machine's user.
+
+    Raises:
+        UsageError: as :meth:`Access.from_environment`.
+    """
+    return Access.from_environment() if sent else confinement()
+
+
+def check_corpus_of_run(uri: str, catalog: str | None = None, *, sent: bool) -> None:
+    """Holds a run that is about a corpus to what it may reach. Nothing has been opened yet.
+
+    Raises:
+        UsageError: corpus or catalog may not be reached, or the corpus's URI holds credentials.
+    """
+    if has_credentials(uri):
+        raise holds_credentials("corpus", uri)
+    if (access := access_of_run(sent)) is not None:
+        access.check_corpus(uri, catalog, "catalog")
 
 
 def confinement() -> Access | None:

@@ -3,6 +3,7 @@
 corpus.json             identity: stays the same when the folder is moved or renamed
 data/<sha256>.parquet   shards of triplets
 anchors/<run>/          what experts measured, kept so that nothing is measured twice
+deaths/                 what took its worker down and is left alone for a while
 snapshots/000001.json   manifests, one for each published version
 catalog.db              the catalog of a local corpus, unless the recipe names another
 """
@@ -90,7 +91,5 @@ class Corpus:
                 "a corpus that is not on a local disk needs a catalog of its own",
                 "Set placement.catalog in the recipe to a database URL, such as postgresql+psycopg://host/dataclaw",
             )
-        from sqlalchemy import URL  # readers of a corpus need no database
-
-        # The URL quotes what a path may hold and a URL may not, such as `?`.
-        return URL.create("sqlite", database=self.location.path("catalog.db")).render_as_string(hide_password=False)
+        # What a path may hold and a URL may not is quoted.
+        return f"sqlite:///{self.location.path('catalog.db').replace('%', '%25').replace('?', '%3F')}"

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
-
 from schemas.errors import CorpusError
 from schemas.manifest import Manifest
 from storage import s3, snapshots
 from storage.anchors import FOLDER as ANCHORS
 from storage.catalog.catalog import Catalog
-from storage.catalog.models import AnchorsRow, UnitRow
 from storage.corpus import DATA, Corpus
 from storage.location import Stored
 from storage.runs import under_way
@@ -66,7 +63,7 @@ def orphans(
     named = {shard.path for manifest in kept for shard in manifest.shards}
     # The catalog is asked after the storage was listed: what is committed in between is known, not left over.
     old = [file for file in _listed(corpus) if file.modified < before and file.path not in named]
-    known = _known(catalog)
+    known = catalog.known_shards()
     unheard = {f"{ANCHORS}/{run}/" for run in catalog.unended_runs()}
     left = [
         Orphan(file.path, file.size)
@@ -100,19 +97,6 @@ def _listed(corpus: Corpus) -> Iterator[Stored]:
             # Manifests go by age and number; in their folder only what a killed process left half written is left over.
             if folder != snapshots.FOLDER or not file.path.endswith(".json"):
                 yield file
-
-
-def _known(catalog: Catalog) -> set[str]:
-    """The files that the catalog may ask for."""
-    db = catalog._db
-    return db.read(
-        lambda session: {
-            path
-            for column, model in ((UnitRow.shard, UnitRow), (AnchorsRow.shard, AnchorsRow))
-            for path in session.scalars(select(column).where(db.of(model)).distinct())
-            if path
-        }
-    )
 
 
 def _uploads(corpus: Corpus, before: datetime) -> Iterator[Orphan]:

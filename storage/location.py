@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
+from pathlib import Path
 from typing import IO, Any, cast
 
 import fsspec
@@ -234,6 +236,33 @@ class Location:
             else:
                 self.fs.pipe_file(path, data)
 
+    def upload(self, source: Path, relative: str) -> None:
+        """Writes a file of any size from one of this machine, new or in the place of another; readers see the one or
+        the other whole.
+
+        Raises:
+            CorpusError: it cannot be written; what was there stays, and nothing is left behind.
+        """
+        path = self.path(relative)
+        with self.guarded(relative, "cannot be written"):
+            if self.is_local:
+                with source.open("rb") as data, _temporary(path, data) as temporary:
+                    os.replace(temporary, path)
+                _sync_folder(path)
+            elif s3.is_s3(self.fs):
+                self.fs.put_file(str(source), path, chunksize=s3.PART)
+            else:
+                self.fs.put_file(str(source), path)
+
+    def download(self, relative: str, target: Path) -> None:
+        """Copies a file of any size to this machine.
+
+        Raises:
+            CorpusError: it cannot be read.
+        """
+        with self.guarded(relative, "cannot be read"):
+            self.fs.get_file(self.path(relative), str(target))
+
     def remove(self, relative: str) -> None:
         """Removes a file; that there is none is no error.
 
@@ -288,7 +317,7 @@ def _modified(info: Mapping[str, Any]) -> datetime:
 
 
 @contextmanager
-def _temporary(path: str, data: bytes) -> Iterator[str]:
+def _temporary(path: str, data: bytes | IO[bytes]) -> Iterator[str]:
     """A file beside `path` that holds `data` on the disk itself; gone afterwards, whatever happens.
 
     Its name does not grow with that of `path`, which may be as long as the file system allows.
@@ -301,7 +330,10 @@ def _temporary(path: str, data: bytes) -> Iterator[str]:
     temporary = f"{folder}/.{uuid.uuid4().hex}{_TEMPORARY}"
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file, s3.PART)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from schemas.errors import CorpusError
 from storage import expiry, snapshots
 from storage.catalog.catalog import Catalog
-from storage.catalog.engine import catalog_error
 from storage.compaction import FEWEST, TARGET, Compacted, compact
 from storage.corpus import Corpus
 from storage.publish import publish_admitted
@@ -77,7 +71,7 @@ def maintain(
             published = None if run.manifest is None else run.manifest.number
         more_gone, more_removed = _clear(corpus, catalog, policy, dry_run)
         gone, removed = gone + more_gone, removed + more_removed
-    freed = 0 if dry_run or active else vacuum(catalog)
+    freed = 0 if dry_run or active else catalog.vacuum()
     return Maintenance(
         compacted=compacted,
         published=published,
@@ -100,47 +94,6 @@ def _clear(corpus: Corpus, catalog: Catalog, policy: Policy, dry_run: bool) -> t
             snapshots.remove(corpus, number)
     left = expiry.orphans(corpus, catalog, kept, policy.grace)
     return gone, left if dry_run else [orphan for orphan in left if expiry.remove(corpus, orphan, policy.grace)]
-
-
-def vacuum(catalog: Catalog) -> int:
-    """Gives the space of deleted rows back, on SQLite to the disk; returns the bytes that the database is smaller.
-
-    Raises:
-        CorpusError: the database refuses.
-    """
-    engine = catalog._engine
-    sqlite = engine.dialect.name == "sqlite"
-    # VACUUM works outside of transactions only, which the driver itself must be told.
-    try:
-        with closing(engine.raw_connection()) as connection:
-            driver: Any = connection.driver_connection
-            if not sqlite:
-                driver.autocommit = True
-            cursor = connection.cursor()
-            try:
-                if not sqlite:
-                    cursor.execute("VACUUM (ANALYZE)")
-                    return 0
-                before = _pages(cursor)
-                cursor.execute("VACUUM")
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                return before - _pages(cursor)
-            finally:
-                cursor.close()
-                if not sqlite:
-                    driver.autocommit = False
-    except SQLAlchemyError as error:
-        raise catalog_error(engine, error) from error
-    except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
-        raise CorpusError(
-            f"catalog {engine.url.render_as_string()}", f"cannot be vacuumed: {error}", "Run maintenance again"
-        ) from error
-
-
-def _pages(cursor: Any) -> int:
-    """Bytes of a SQLite database."""
-    sizes = [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
-    return int(sizes[0] * sizes[1])
 
 
 def _stored(corpus: Corpus) -> int:

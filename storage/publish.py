@@ -23,7 +23,6 @@ from storage.catalog.records import Judged, LiveShard, SignedRow
 from storage.corpus import DATA, Corpus
 from storage.shards import iter_shard, read_shard, with_splits, write_shard
 from storage.signature import COLUMNS, sign
-from storage.withdrawals import Withdrawals
 
 _ATTEMPTS = 20
 _RULES, _SPLIT = Deduplication(), Splitting()
@@ -42,7 +41,7 @@ def admit_rows(
         CorpusError: storage or catalog refuse.
     """
     sign_rows(corpus, catalog)
-    Withdrawals(catalog).let_go()
+    catalog.let_go()
     return catalog.admit(rules, split)
 
 

@@ -9,38 +9,53 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from schemas.errors import CorpusError, UsageError
 from schemas.recipe import Recipe
 from schemas.redaction import has_credentials, redacted
-from schemas.stream import Domain
-from storage.access import Access, confinement, holds_credentials
+from storage.access import Access, access_of_run, holds_credentials
 from storage.location import Location
+from storage.registered import with_registered_model
 
 
-def recipe_of_run(given: Recipe | str, sent: bool) -> Recipe:
-    """The recipe of a run.
+def recipe_of_run(
+    given: Recipe | str,
+    sources: Sequence[str] = (),
+    intents: Sequence[str] = (),
+    run_tokens: int | None = None,
+    *,
+    sent: bool,
+) -> Recipe:
+    """The recipe of a run, with the version of its model where that is a registered one.
 
     Args:
         given: a recipe, or the path or URI of one.
+        sources: in place of its own for this run, as are `intents` and `run_tokens`
+            (:meth:`schemas.recipe.Recipe.for_one_run`). Relative paths are relative to the working directory.
         sent: it came over a network, as the parameter of a deployment, and is not the word of this machine's user. It
             reaches what :mod:`storage.access` allows, and nothing else.
 
     Raises:
-        UsageError: as :func:`load_recipe`, or it leads where nothing may be reached.
+        UsageError: as :func:`load_recipe`, or it leads where nothing may be reached, or no such model is registered.
     """
-    access = Access.from_environment() if sent else confinement()
+    access = access_of_run(sent)
     recipe = load_recipe(given, access) if isinstance(given, str) else given
+    here = Location.of(os.getcwd())
+    recipe = recipe.for_one_run([absolute(uri, here) for uri in sources], intents, run_tokens)
     _refuse_credentials(recipe)
     if access is not None:
         access.check_recipe(recipe)
-    return recipe
+    resolved = with_registered_model(recipe)
+    if access is not None and resolved is not recipe:
+        access.check_recipe(resolved)  # the registry names places too
+    return resolved
 
 
 def storable(recipe: Recipe) -> str:
@@ -67,30 +82,15 @@ def load_recipe(uri: str | PathLike[str], access: Access | None = None) -> Recip
         raise holds_credentials("recipe", os.fspath(uri))
     if access is not None:
         access.check(os.fspath(uri), "recipe")
-    folder, _, name = Location.of(uri).root.rpartition("/")
-    location = Location(Location.of(uri).fs, folder)
-    try:
-        text = location.read_bytes(name).decode("utf-8-sig")
-        content = yaml.safe_load(text)
-    except CorpusError as error:
-        raise UsageError(uri, error.problem.cause, "Give the path of a recipe; examples/ holds some") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(uri, "is not text in UTF-8", "Give the path of a recipe file") from error
-    except yaml.YAMLError as error:
-        cause = f"is not YAML: {_yaml_problem(error)}"
-        raise UsageError(uri, cause, "Mend the file; docs/recipe.md shows one") from error
-    if not isinstance(content, dict):
-        raise UsageError(
-            uri, "holds no recipe", "Write keys such as name, corpus, sources, intents; see docs/recipe.md"
-        )
+    content, location = read_yaml(uri, "recipe", "name, corpus, sources, intents; see docs/recipe.md")
     if isinstance(content.get("corpus"), str):
-        content["corpus"] = _absolute(content["corpus"], location)
+        content["corpus"] = absolute(content["corpus"], location)
     if isinstance(content.get("output_schema"), str):
         content["output_schema"] = load_schema(content["output_schema"], location, access)
     sources = content.get("sources")
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
-            source["uri"] = _absolute(source["uri"], location)
+            source["uri"] = absolute(source["uri"], location)
             if has_credentials(source["uri"]):  # before errors tell of it
                 raise holds_credentials("sources", source["uri"])
     try:
@@ -99,6 +99,33 @@ def load_recipe(uri: str | PathLike[str], access: Access | None = None) -> Recip
         raise explained(uri, error) from error
     _refuse_credentials(recipe)
     return recipe
+
+
+def read_yaml(uri: str | PathLike[str], what: str, keys: str) -> tuple[dict[str, Any], Location]:
+    """The content of a settings file, and the folder it lies in.
+
+    Args:
+        uri: where it lies.
+        what: it should be, such as `recipe`; `keys` that stand in one.
+
+    Raises:
+        UsageError: it cannot be read, or is not YAML, or holds no keys.
+    """
+    folder, _, name = Location.of(uri).root.rpartition("/")
+    location = Location(Location.of(uri).fs, folder)
+    try:
+        text = location.read_bytes(name).decode("utf-8-sig")
+        content = yaml.safe_load(text)
+    except CorpusError as error:
+        raise UsageError(uri, error.problem.cause, f"Give the path of a {what}; examples/ holds some") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(uri, "is not text in UTF-8", f"Give the path of a {what} file") from error
+    except yaml.YAMLError as error:
+        cause = f"is not YAML: {_yaml_problem(error)}"
+        raise UsageError(uri, cause, f"Mend the file; examples/ holds a {what}") from error
+    if not isinstance(content, dict):
+        raise UsageError(uri, f"holds no {what}", f"Write keys such as {keys}")
+    return content, location
 
 
 def _refuse_credentials(recipe: Recipe) -> None:
@@ -131,7 +158,7 @@ def load_schema(named: str, folder: Location | None = None, access: Access | Non
                 named, "a recipe that was sent imports nothing", "Give the JSON Schema itself, or a file below a root"
             )
         return _schema_of_model(named, module, attribute)
-    place = _absolute(named, folder) if folder else named
+    place = absolute(named, folder) if folder else named
     if access is not None:
         access.check(place, "output_schema")
     where = Location.of(place)
@@ -153,8 +180,8 @@ def _schema_of_model(named: str, module: str, attribute: str) -> str:
     return json.dumps(model.model_json_schema())
 
 
-def _absolute(uri: str, folder: Location) -> str:
-    """A URI as it is; a path made absolute from the recipe's folder, since workers may run elsewhere."""
+def absolute(uri: str, folder: Location) -> str:
+    """A URI as it is; a path made absolute from its file's folder, since workers may run elsewhere."""
     if "://" in uri or not uri:
         return uri
     path = os.path.expanduser(uri)
@@ -170,27 +197,41 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return f"{words} in line {mark.line + 1}" if mark is not None else words
 
 
-def explained(place: object, error: ValidationError) -> UsageError:
-    """A validation error in words: each wrong key by its place in the YAML, with did-you-mean."""
-    wrong = [_wrong_key(item["loc"], item["type"], item["msg"], item.get("input")) for item in error.errors()]
-    return UsageError(place, "; ".join(wrong), "docs/recipe.md explains every key")
+def explained(
+    place: object, error: ValidationError, of: type[BaseModel] = Recipe, page: str = "docs/recipe.md"
+) -> UsageError:
+    """A validation error in words: each wrong key by its place in the YAML, with did-you-mean.
+
+    Args:
+        place: what was read.
+        error: what Pydantic says of it.
+        of: what it should be.
+        page: that explains its keys.
+    """
+    found = error.errors()
+    # A list whose items are wrong has none left, which is no fault of its own.
+    short = {item["loc"] for item in found if item["type"] == "too_short"}
+    spoiled = {loc for loc in short for item in found if len(item["loc"]) > len(loc) and item["loc"][: len(loc)] == loc}
+    wrong = [_wrong_key(of, item) for item in found if item["loc"] not in spoiled]
+    return UsageError(place, "; ".join(wrong), f"{page} explains every key")
 
 
-def _wrong_key(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
+def _wrong_key(of: type[BaseModel], wrong: ErrorDetails) -> str:
+    location, kind, value = wrong["loc"], wrong["type"], wrong.get("input")
     place = _place(location)
     if kind == "extra_forbidden":
-        known = _keys_at(location[:-1])
+        known = _keys_at(of, location[:-1])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})" if known else ""
         return f"unknown key {place}{hint}"
     if kind == "missing":
         return f"{place} is missing"
-    if kind == "enum":
-        names = [item.value for item in Domain]
+    if kind in ("enum", "literal_error"):
+        names = re.findall(r"'([^']*)'", wrong["ctx"]["expected"])
         close = difflib.get_close_matches(str(value), names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"{place} is {value!r}: {hint}known: {', '.join(names)}"
-    words = message.removeprefix("Value error, ")
+    words = wrong["msg"].removeprefix("Value error, ")
     words = {"string_pattern_mismatch": _pattern_words(value), "string_too_short": "must not be empty"}.get(kind, words)
     return f"{place}: {words}" if location else words
 
@@ -209,12 +250,12 @@ def _place(location: Iterable[int | str]) -> str:
             text += f" (number {part + 1})"
         else:
             text += f".{part}" if text else part
-    return text or "the recipe"
+    return text or "it"
 
 
-def _keys_at(location: Iterable[int | str]) -> list[str]:
-    """The keys that may stand at a place of a recipe."""
-    found: Any = Recipe
+def _keys_at(of: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    """The keys that may stand at a place."""
+    found: Any = of
     for part in location:
         if isinstance(part, int):
             continue

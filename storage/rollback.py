@@ -10,11 +10,11 @@ from schemas.manifest import Manifest
 from schemas.triplet import Split
 from storage import snapshots
 from storage.catalog.catalog import Catalog
+from storage.catalog.records import PublishedRow
 from storage.corpus import Corpus
 from storage.publish import publish_admitted, sign_rows
 from storage.runs import under_way, upkeep
 from storage.shards import iter_shard
-from storage.withdrawals import Published, Withdrawals
 
 _BATCH = 4096
 """Rows whose keys are read at once; their pictures are not."""
@@ -60,19 +60,19 @@ def roll_back(
         raise CorpusError(worst.input, f"snapshot {number} cannot be published: {worst.cause}", worst.remedy)
     rows = list(_rows(corpus, target))
     if dry_run:
-        turned = Withdrawals(catalog).turn_to(target, rows, "", dry_run=True)
+        turned = catalog.turn_to(target, rows, "", dry_run=True)
         return Rollback(number, None, len(rows), turned.restored, turned.withdrawn, dry_run=True)
     sign_rows(corpus, catalog)
     with upkeep(corpus, catalog, f"rollback to snapshot {number}") as run:
-        turned = Withdrawals(catalog).turn_to(target, rows, run.id)
+        turned = catalog.turn_to(target, rows, run.id)
         run.manifest = publish_admitted(corpus, catalog, run.id, version)
     published = None if run.manifest is None else run.manifest.number
     return Rollback(number, published, len(rows), turned.restored, turned.withdrawn, dry_run=False)
 
 
-def _rows(corpus: Corpus, manifest: Manifest) -> Iterator[Published]:
+def _rows(corpus: Corpus, manifest: Manifest) -> Iterator[PublishedRow]:
     for shard in manifest.shards:
         for table in iter_shard(corpus.location, shard.path, _BATCH, ["id", "unit", "split"]):
             columns = (table[name].to_pylist() for name in ("unit", "id", "split"))
             for unit, triplet, split in zip(*columns, strict=True):
-                yield Published(unit, triplet, shard, Split(split))
+                yield PublishedRow(unit, triplet, shard, Split(split))

@@ -23,9 +23,11 @@ PART = 16 << 20
 _CLIENTS = {"aiobotocore", "aiohttp", "botocore"}
 _AGAIN = "Run again later: nothing that was committed is lost. AWS_MAX_ATTEMPTS says how often a request is tried"
 _RIGHTS = "Check the credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret) and what they may do in the bucket"
+_CLOCK = "Set the clock of this machine (timedatectl, chronyc tracking): S3 refuses requests of another time"
 _REMEDIES = {
     "AccessDenied": _RIGHTS,
-    "403": _RIGHTS,
+    "403": f"{_RIGHTS}, and the clock of this machine",  # the answer to a HEAD has no words that would tell which
+    "RequestTimeTooSkewed": _CLOCK,
     "ExpiredToken": _RIGHTS,
     "InvalidAccessKeyId": _RIGHTS,
     "SignatureDoesNotMatch": _RIGHTS,

@@ -118,7 +118,8 @@ def open_shard(root: Location, path: str) -> Iterator[pq.ParquetFile]:
     """
     with root.open(path) as file:
         try:
-            with pq.ParquetFile(file) as parquet:
+            # Buffering ahead would read the whole file before its first rows: memory would grow with the shard.
+            with pq.ParquetFile(file, pre_buffer=False) as parquet:
                 yield parquet
         except pa.ArrowInvalid as error:
             raise CorpusError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.errors import InputError
+from schemas.outcome import Outcome
 from schemas.recipe import Splitting
-from schemas.rows import RESULT_SCHEMA, WRITTEN_SCHEMA
+from schemas.rows import RESULT_SCHEMA, WRITTEN_SCHEMA, Result
 from schemas.signature import SIGNATURE_SCHEMA, Signature
 from schemas.triplet import TRIPLET_SCHEMA
 from storage.corpus import DATA
+from storage.deaths import Deaths
 from storage.location import Location
 from storage.shards import conform, with_splits, write_shard
 from storage.signature import sign
@@ -23,11 +28,17 @@ class WriteTriplets:
 
     The rows say where their triplet lies; nothing is visible until the catalog has them and a snapshot names the
     shard. Triplets are written with the split they will most likely have; the few others are put right at publishing.
+
+    Args:
+        suspects: says how many rows a worker of this `run` may have had in hand in whose place this one is there.
     """
 
-    def __init__(self, corpus: str, split: Splitting = DEFAULT_SPLIT) -> None:
+    def __init__(
+        self, corpus: str, split: Splitting = DEFAULT_SPLIT, run: str = "", suspects: Callable[[], int] = int
+    ) -> None:
         self._corpus = Location.of(corpus)
         self._validation_share = split.validation_share
+        self._deaths = Deaths(self._corpus, run, suspects())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """
@@ -36,6 +47,26 @@ class WriteTriplets:
                 next run does the units of this batch again.
         """
         batch = conform(batch, RESULT_SCHEMA)
+        if self._deaths.wary:
+            return pa.concat_tables([self._one(batch.slice(row, 1)) for row in range(batch.num_rows)])
+        return self._write(batch)
+
+    def _one(self, row: pa.Table) -> pa.Table:
+        """A row by itself; one that took its worker down is not written."""
+        (result,) = Result.from_table(row)
+        outcome, triplet = result.outcome, result.triplet
+        if triplet is None:
+            return self._write(row)
+        try:
+            with self._deaths.holding(["write", outcome.unit], triplet.streams[0].uri):
+                return self._write(row)
+        except InputError as error:
+            failed = outcome.model_copy(update={"outcome": Outcome.FAILED, "triplet": None, "problem": error.problem})
+            problems = (*result.problems, error.problem)
+            unwritten = result.model_copy(update={"outcome": failed, "triplet": None, "problems": problems})
+            return self._write(Result.to_table([unwritten], RESULT_SCHEMA))
+
+    def _write(self, batch: pa.Table) -> pa.Table:
         has_triplet = pc.is_valid(batch["triplet"])
         triplets = _rows(batch["triplet"].filter(has_triplet))
         splits = likely_splits(triplets["streams"], self._validation_share)

@@ -38,13 +38,13 @@ NOTHING = Estimate(Usage(), Usage())
 def estimate(agent: Agent, evidence: Evidence, settings: ModelSpec, chat: Chat, max_repairs: int) -> Estimate:
     """For one task on one group of streams; `evidence` needs no anchors."""
     windows = prompt.whole(evidence)
-    opening = sum(chat.tokens(message.text) for message in prompt.opening(agent, evidence))
+    opening = sum(chat.tokens(message.text) for message in prompt.opening(agent, evidence, settings.brief))
     seconds = sum(window.t1 - window.t0 for window in windows)
     facts = min(settings.anchor_tokens, int(_LEAST_FACTS + _FACTS_PER_SECOND * seconds))
     seen = [stream for stream in evidence.streams if showing.has_pictures(stream)]
     frames = settings.frames if seen and seconds > 0 else min(settings.frames, len(seen))
     per_frame = max((chat.picture_tokens(*_size(stream, settings.image_side)) for stream in seen), default=0)
-    asked = chat.tokens(prompt.writing(evidence, windows, (), settings.anchor_tokens).text)
+    asked = chat.tokens(prompt.writing(evidence, prompt.told(evidence, windows, settings.anchor_tokens), ()).text)
     write = _question(opening + asked, facts, frames, per_frame, int(settings.max_tokens * _ANSWER))
     longest = _question(opening + asked, settings.anchor_tokens, frames, per_frame, settings.max_tokens)
     total = Estimate(write, longest)

@@ -8,7 +8,8 @@ a chat template's control tokens, or stand where instructions stand.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.anchor import AnchorKind, FactualAnchor
@@ -24,6 +25,7 @@ from synthesis.verification.grounding import schema_of
 MOST_WINDOWS = 8
 _MOST_REPORTED = 20
 """Unsupported claims that a repair is told of: the first ones, more do not help."""
+_TOKENS = re.compile(r"[A-Za-z]{1,6}|[^A-Za-z\s]")
 
 
 @dataclass(frozen=True)
@@ -38,37 +40,49 @@ class Window:
         return anchor.stream == self.stream and anchor.t0 <= self.t1 and anchor.t1 >= self.t0
 
 
-def opening(agent: Agent, evidence: Evidence) -> tuple[Message, ...]:
-    """Rules and task: the prefix that all groups under one task spec share."""
+def opening(agent: Agent, evidence: Evidence, brief: bool = False) -> tuple[Message, ...]:
+    """Rules and task: the prefix that all groups under one task spec share. Brief: the task alone, without rules and
+    schema, for models that were tuned to know them."""
     spec = evidence.spec
     bounds = f"Bounds that are checked: {spec.constraints}.\n" if str(spec.constraints) else ""
+    if brief:
+        named = filled("brief", task_type=agent.task_type, instruction=spec.instruction, bounds=bounds)
+        return (Message("user", (named,)),)
     task = filled("task", instruction=spec.instruction, bounds=bounds, schema=told_schema(agent.schema))
     return Message("system", (filled("system"),)), Message("user", (task,))
 
 
-def conversation(agent: Agent, evidence: Evidence, question: Message) -> tuple[Message, ...]:
+def conversation(agent: Agent, evidence: Evidence, question: Message, brief: bool = False) -> tuple[Message, ...]:
     """A question after rules and task. Task and question are one message: there are chat templates that refuse two of
     one role in a row."""
-    system, task = opening(agent, evidence)
-    return system, Message("user", (*task.parts, *question.parts))
+    *rules, task = opening(agent, evidence, brief)
+    return (*rules, Message("user", (*task.parts, *question.parts)))
 
 
 def choosing(evidence: Evidence, sheets: Sequence[Picture], anchor_tokens: int) -> Message:
     """Asks where to look."""
-    text = filled("choose", recordings=_recordings(evidence), facts=_facts(evidence, evidence.anchors, anchor_tokens))
+    anchors = _selected(evidence, evidence.anchors, anchor_tokens)
+    text = filled("choose", recordings=_recordings(evidence), facts=_facts(evidence, anchors))
     return Message("user", (text, *sheets))
 
 
-def writing(evidence: Evidence, windows: Sequence[Window], frames: Sequence[Picture], anchor_tokens: int) -> Message:
-    """Asks for the output, from the facts of the windows."""
-    anchors = [anchor for anchor in evidence.anchors if _told(anchor, windows, evidence)]
+def writing(evidence: Evidence, anchors: Sequence[FactualAnchor], frames: Sequence[Picture]) -> Message:
+    """Asks for the output, from the facts of these anchors: see :func:`told`."""
     names = {stream.sha256: stream.name for stream in evidence.streams}
     moments = [moment for frame in frames for moment in frame.moments]
     shown = data([[names[sha256], round(time, 2)] for sha256, time in moments]) if moments else "none"
-    text = filled(
-        "write", recordings=_recordings(evidence), facts=_facts(evidence, anchors, anchor_tokens), frames=shown
-    )
+    text = filled("write", recordings=_recordings(evidence), facts=_facts(evidence, anchors), frames=shown)
     return Message("user", (text, *frames))
+
+
+def told(evidence: Evidence, windows: Sequence[Window], anchor_tokens: int) -> list[FactualAnchor]:
+    """The anchors of the windows whose facts are told within a number of tokens."""
+    inside = [
+        anchor
+        for anchor in evidence.anchors
+        if anchor.kind == AnchorKind.GIVEN_TEXT or any(window.shows(anchor) for window in windows)
+    ]
+    return _selected(evidence, inside, anchor_tokens)
 
 
 def repairing(score: Score) -> Message:
@@ -82,7 +96,8 @@ def repairing(score: Score) -> Message:
 
 def prepared(agent: Agent, evidence: Evidence, anchor_tokens: int = 6000) -> str:
     """What a model would be asked where there is none, without its pictures: for whoever reads the rejects."""
-    messages = [*opening(agent, evidence), writing(evidence, whole(evidence), (), anchor_tokens)]
+    anchors = told(evidence, whole(evidence), anchor_tokens)
+    messages = [*opening(agent, evidence), writing(evidence, anchors, ())]
     return "\n\n".join(message.text for message in messages)
 
 
@@ -163,10 +178,6 @@ def _window(item: object, evidence: Evidence, least: float) -> Window | None:
     return Window(stream.sha256, begin, end) if begin <= end else None
 
 
-def _told(anchor: FactualAnchor, windows: Sequence[Window], evidence: Evidence) -> bool:
-    return anchor.kind == AnchorKind.GIVEN_TEXT or any(window.shows(anchor) for window in windows)
-
-
 def _recordings(evidence: Evidence) -> str:
     return "\n".join(data(_recording(stream)) for stream in evidence.streams)
 
@@ -176,21 +187,57 @@ def _recording(stream: Stream) -> dict[str, object]:
     return {"name": stream.name, "domain": str(stream.domain), "seconds": round(stream.duration, 2), "tracks": tracks}
 
 
-def _facts(evidence: Evidence, anchors: Sequence[FactualAnchor], tokens: int) -> str:
+def _selected(evidence: Evidence, anchors: Sequence[FactualAnchor], tokens: int) -> list[FactualAnchor]:
     names = {stream.sha256: stream.name for stream in evidence.streams}
-    return "\n".join(data(_fact(names[anchor.stream], anchor)) for anchor in select_anchors_for_prompt(anchors, tokens))
+    return select_anchors_for_prompt(anchors, tokens, lambda anchor: _takes(data(_fact(names[anchor.stream], anchor))))
+
+
+def _takes(row: str) -> int:
+    """Tokens of a fact, with its end of line: about as many as SmolLM2's tokenizer makes of it, which takes digits one
+    by one as others do (docs/measurements/2026-11-21-learning.md)."""
+    return len(_TOKENS.findall(row)) + 1
+
+
+def _facts(evidence: Evidence, anchors: Sequence[FactualAnchor]) -> str:
+    names = {stream.sha256: stream.name for stream in evidence.streams}
+    return "\n".join(data(_fact(names[anchor.stream], anchor)) for anchor in anchors)
 
 
 def _fact(name: str, anchor: FactualAnchor) -> list[object]:
     """A fact as a row: [recording, from, to, kind, content, value, place], what is absent at its end left out."""
-    place: list[float] | None = None
-    if anchor.box is not None:
-        place = [round(edge, 3) for edge in (anchor.box.x0, anchor.box.y0, anchor.box.x1, anchor.box.y1)]
-    elif anchor.point is not None:
-        place = [round(anchor.point.x, 3), round(anchor.point.y, 3)]
-    value = None if anchor.value is None else float(f"{anchor.value:.4g}")
+    place = [_edge(edge) for edge in _place(anchor)] or None
+    value = None if anchor.value is None else _value(anchor.value)
     content = "" if anchor.kind == AnchorKind.SCREEN else anchor.content  # a signature says nothing to a reader
-    row: list[object] = [name, round(anchor.t0, 2), round(anchor.t1, 2), anchor.kind, content, value, place]
+    row: list[object] = [name, _time(anchor.t0), _time(anchor.t1), anchor.kind, content, value, place]
     while row[-1] in (None, ""):
         row.pop()
     return row
+
+
+def numbers_told(anchors: Iterable[FactualAnchor]) -> dict[float, float]:
+    """The numbers of facts, each with what a model reads for it."""
+    told: dict[float, float] = {}
+    for anchor in anchors:
+        if anchor.value is not None:
+            told[anchor.value] = _value(anchor.value)
+        told |= {time: _time(time) for time in (anchor.t0, anchor.t1)}
+        told |= {edge: _edge(edge) for edge in _place(anchor)}
+    return told
+
+
+def _place(anchor: FactualAnchor) -> tuple[float, ...]:
+    if anchor.box is not None:
+        return anchor.box.x0, anchor.box.y0, anchor.box.x1, anchor.box.y1
+    return () if anchor.point is None else (anchor.point.x, anchor.point.y)
+
+
+def _time(seconds: float) -> float:
+    return round(seconds, 2)
+
+
+def _edge(share: float) -> float:
+    return round(share, 3)
+
+
+def _value(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -90,9 +90,11 @@ def thinned(items: Sequence[Item], most: int) -> list[Item]:
     return list(items) if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
 
 
-def select_anchors_for_prompt(anchors: Sequence[FactualAnchor], tokens: int) -> list[FactualAnchor]:
-    """The anchors to tell a model of within a number of tokens (about four characters each): the most salient ones,
-    first of every kind by turns, so that a chatty expert does not silence the others; in their own order."""
+def select_anchors_for_prompt(
+    anchors: Sequence[FactualAnchor], tokens: int, cost: Callable[[FactualAnchor], int]
+) -> list[FactualAnchor]:
+    """The anchors to tell a model of within a number of tokens: the most salient ones, first of every kind by turns, so
+    that a chatty expert does not silence the others; in their own order. `cost`: tokens that telling one takes."""
     by_kind: dict[str, list[int]] = {}
     for place, anchor in enumerate(anchors):
         by_kind.setdefault(anchor.kind, []).append(place)
@@ -103,9 +105,9 @@ def select_anchors_for_prompt(anchors: Sequence[FactualAnchor], tokens: int) -> 
     ]
     chosen, spent = set(), 0
     for _, place in sorted(turns):
-        cost = 12 + len(anchors[place].content) // 4
-        if spent + cost <= tokens:
-            spent += cost
+        takes = cost(anchors[place])
+        if spent + takes <= tokens:
+            spent += takes
             chosen.add(place)
     return [anchor for place, anchor in enumerate(anchors) if place in chosen]
 

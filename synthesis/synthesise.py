@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 from experts.ensemble import Stopwatch
 from experts.roster import EXPERTS, expert_class, signature, specs_for
 from schemas.anchor import FactualAnchor
-from schemas.errors import DataClawError, NeedsModelError, Problem, UnsuitedError, UsageError
+from schemas.errors import DataClawError, InputError, NeedsModelError, Problem, UnsuitedError, UsageError
 from schemas.outcome import Outcome, UnitOutcome
 from schemas.recipe import ExpertSpec, Recipe
 from schemas.rows import RESULT_SCHEMA, Group, Result, UnitPlan
@@ -22,6 +23,8 @@ from schemas.stream import Stream
 from schemas.task_spec import TaskSpec
 from schemas.triplet import ExpertVersion, Provenance, Triplet, triplet_id
 from schemas.usage import Usage
+from storage.deaths import Deaths
+from storage.location import Location
 from synthesis.agents.roster import agent_of
 from synthesis.backends.base import Writer
 from synthesis.backends.roster import backend_class
@@ -44,10 +47,16 @@ class SynthesiseGroups:
     Args:
         allowance: what this worker may ask of models.
         secrets: keys of the servers that it asks.
+        suspects: says how many units a worker may have had in hand in whose place this one is there.
     """
 
     def __init__(
-        self, recipe: Recipe, run: str, allowance: Allowance = NO_BOUND, secrets: Secrets | None = None
+        self,
+        recipe: Recipe,
+        run: str,
+        allowance: Allowance = NO_BOUND,
+        secrets: Secrets | None = None,
+        suspects: Callable[[], int] = int,
     ) -> None:
         if secrets is not None:
             secrets.install()
@@ -56,6 +65,8 @@ class SynthesiseGroups:
         self._run = run
         self._backend = backend_class(recipe.synthesis.backend)(recipe.synthesis, recipe.placement.serving)
         self._purse = Purse(allowance.tokens, allowance.images, best=allowance.best)
+        self._deaths = Deaths(Location.of(recipe.corpus), run, suspects())
+        self._alone = asyncio.Lock()
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         groups = await asyncio.gather(*(self.results(group) for group in Group.from_table(batch)))
@@ -110,6 +121,16 @@ class SynthesiseGroups:
                 problem=problem
                 or Problem(input=where, cause="none of its streams could be read", remedy="See the quarantine."),
             )
+        try:
+            async with self._alone if self._deaths.wary else nullcontext():
+                with self._deaths.holding(["synthesise", unit.unit], where):
+                    return await self._of_unit(group, unit, watch, purse)
+        except InputError as error:  # set aside; whatever else is wrong with an input is an end of the unit
+            return _End(Outcome.FAILED, problem=error.problem, note=error.problem)
+
+    async def _of_unit(self, group: Group, unit: UnitPlan, watch: Stopwatch, purse: Purse) -> _End:
+        """The end of a unit under its spec, or under the first of those that are made instead that can be."""
+        where = group.streams[0].uri
         end = await self._of_spec(group, unit, unit.spec, watch, purse)
         for spec in unit.instead if end.outcome is Outcome.FILTERED else ():
             other = await self._of_spec(group, unit, spec, watch, purse)
@@ -197,7 +218,7 @@ class SynthesiseGroups:
                 reward=self._recipe.reward,
                 experts=self._versions(streams, spec),
                 backend=self._backend.name,
-                model=self._backend.model,
+                model=self._backend.model if writer.trail is None else writer.trail.model,
                 agent_version=agent.version,
                 prompt_version=self._backend.prompt_version,
                 repairs=repairs,

@@ -15,7 +15,7 @@ from synthesis.backends.model import ModelBackend
 from synthesis.backends.roster import backend_class
 from synthesis.base import Evidence
 from synthesis.estimate import NOTHING, Estimate, estimate
-from tasks.plan import Plan, groups_of
+from tasks.asking import Asking
 
 _NOWHERE = "http://localhost/v1"
 
@@ -44,7 +44,7 @@ def cost_of(recipe: Recipe, sources: Sequence[tuple[SourceSpec, Sequence[Stream]
     # Where a server is matters to nobody here: none is asked.
     serving = recipe.placement.serving.model_copy(update={"base_url": recipe.placement.serving.base_url or _NOWHERE})
     backend = backend_class(recipe.synthesis.backend)(recipe.synthesis, serving)
-    groups = [group for source, streams in sources for group in groups_of(recipe, source, streams, Plan())]
+    groups = [group for source, streams in sources for group in Asking(recipe, source).groups(streams)]
     known = _known(recipe, [unit.unit for group in groups for unit in group.units])
     units: dict[str, int] = {}
     by_task: dict[str, Estimate] = {}

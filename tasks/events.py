@@ -1,4 +1,5 @@
-"""Stage announce: what a build tells the world: that it published, that the corpus grew, that too much is broken.
+"""Stage announce: what a build tells the world: that it published, that the corpus grew, that too much is broken. And
+what becomes of the models that are trained on it.
 
 Growth is measured from the size at which it was last acted upon, which lies in the corpus itself
 (growth/<snapshot>.json). It is noted only where an automation of the server awaits the event: growth that nobody heard
@@ -10,7 +11,6 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
@@ -25,6 +25,7 @@ from schemas.events import (
     CorpusGrew,
     CorpusPublished,
     CorpusSize,
+    ModelEvent,
     QuarantineExceeded,
     VerificationFailed,
     past,
@@ -34,6 +35,7 @@ from schemas.outcome import Outcome, RunReport
 from storage import snapshots
 from storage.corpus import Corpus
 from tasks.run import Run
+from tasks.telling import telling
 from tasks.verify_sample import Verdict
 
 _FOLDER = "growth"
@@ -70,6 +72,16 @@ def announce_verdict(verdict: Verdict) -> None:
         _emit(Corpus.open(verdict.corpus), failed)
 
 
+def announce_model(event: ModelEvent) -> None:
+    """Emits what became of a model, and sees that it arrives: the next step hangs on it."""
+    resource = {
+        "prefect.resource.id": f"dataclaw.model.{event.model.partition('@')[0]}",
+        "prefect.resource.name": event.model,
+    }
+    emit_event(event.name, resource=resource, payload=event.model_dump(mode="json"))
+    EventsWorker.drain_all(timeout=_DELIVERY)
+
+
 def verification_failed(corpus: Corpus, verdict: Verdict) -> VerificationFailed | None:
     """What a verdict has against a snapshot; None when it has nothing."""
     if verdict.snapshot is None or not verdict.failures:
@@ -104,7 +116,7 @@ def growth(run: Run, corpus: Corpus, newest: Manifest, said: dict[str, str]) -> 
 
 def quarantine_exceeded(report: RunReport, limit: float, said: dict[str, str]) -> QuarantineExceeded | None:
     """That more of a run's inputs failed than may; None when they did not."""
-    failed, inputs = report.count(Outcome.FAILED), len(report.inputs)
+    failed, inputs = report.count(Outcome.FAILED), report.inputs_found
     if not failed or failed / inputs <= limit:
         return None
     return QuarantineExceeded(**said, inputs=inputs, failed=failed, share=failed / inputs, limit=limit)
@@ -141,12 +153,9 @@ def _emit(corpus: Corpus, event: CorpusEvent | VerificationFailed) -> None:
 
 def _awaited(name: str) -> bool:
     """Whether an automation of the server expects this event."""
-    try:
-        with get_client(sync_client=True) as client:
-            return any(_expects(automation, name) for automation in client.read_automations())
-    except httpx.HTTPError as error:
-        get_run_logger().warning("the server was not asked who awaits %s: %s", name, error)
-        return False
+    with telling(f"{name} counts as awaited by nobody", retries=1), get_client(sync_client=True) as client:
+        return any(_expects(automation, name) for automation in client.read_automations())
+    return False
 
 
 def _expects(automation: Automation, name: str) -> bool:

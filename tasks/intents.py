@@ -29,6 +29,11 @@ class ServedModel:
         """What was asked in vain: the rest of the streams need not ask it again."""
         self.usage = Usage()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it was asked in vain, so that rules read an intent in its stead."""
+        return bool(self._failed)
+
     def complete_json(self, prompt: str, schema: str) -> str:
         path = f"{FOLDER}/{digest([self._backend.model, prompt, schema])}.json"
         if path in self._failed:

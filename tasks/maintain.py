@@ -8,10 +8,13 @@ from importlib.metadata import version
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
 from storage.maintenance import Maintenance, Policy, maintain
+from tasks.telling import telling
 from tasks.upkeep import facts
 
 
@@ -27,9 +30,15 @@ def maintain_one(
     log = get_run_logger()
     for what, figures in facts(done):
         log.info("%s: %s", what, figures)
-    create_table_artifact(
-        table=[{"what": what, "figures": figures} for what, figures in facts(done)],
-        key="maintenance",
-        description=f"# {corpus.name}",
-    )
+    with telling("the result is not shown"):
+        create_table_artifact(
+            table=[{"what": what, "figures": figures} for what, figures in facts(done)],
+            key="maintenance",
+            description=f"# {corpus.name}",
+        )
     return done
+
+
+def maintained_state(done: Maintenance) -> State[Maintenance]:
+    """The state in which maintenance ends, which tells what it did."""
+    return Completed(message="; ".join(f"{what}: {figures}" for what, figures in facts(done)), data=done)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
@@ -17,75 +19,99 @@ from synthesis.agents.roster import experts_of_units
 from synthesis.backends.secret import Secrets
 from synthesis.purse import NO_BOUND, Allowance
 from synthesis.synthesise import SynthesiseGroups
+from tasks.cluster import Cluster
 
 _SIDE_CPU = 0.1
-"""Logical CPUs of the stages that mostly wait. They and the extractors together stay below the machine's CPUs, so that
-every actor can be placed and the chain cannot stall, on two cores as on two hundred."""
+"""Logical CPUs of the stages that mostly wait. Extractors leave room for all of them on every node, so that each
+actor can be placed and the chain cannot stall, on two cores as on two hundred."""
+_QUEUED = 2
+"""Batches that a worker has in hand for each that it works on, so that it need not wait for the next."""
 
 
 def assemble(
     work: Sequence[Work],
     recipe: Recipe,
     run: str,
-    cpus: int,
+    at: Cluster,
     allowance: Allowance = NO_BOUND,
     secrets: Secrets | None = None,
+    again: bool = False,
 ) -> Dataset:
     """The pipeline over all pending segments of a run, whose workers may together spend an allowance on models. Nothing
-    runs before it is iterated."""
+    runs before it is iterated. `again`: an earlier pass of the run lost groups with the worker that gathered them."""
     place = recipe.placement
-    least, most = bounds(place.extract_workers or cpus)
+    least, most = bounds(place.extract_workers or at.cpus())
     extractors = min(most, max(1, len(work)))
     writers = bounds(place.synthesis_workers)
     side = _SIDE_CPU * (2 + writers[1])
-    extract_cpus = max(0.05, (cpus - side) / extractors * 0.95)
+    extract_cpus = at.share(extractors, aside=side)
     # A model is asked about many groups at once; rules are one computation after the other.
     at_a_time = 1 if recipe.synthesis.model is None else place.serving.concurrency
     # Few segments in a batch while there are few: all workers get some, and a killed worker repeats little.
     at_once = max(1, min(8, len(work) // (4 * extractors)))
+    units_at_once = at_once * max((len(row.units) for row in work), default=0)
     return (
         ray.data.from_arrow([Work.to_table(work[i : i + at_once], WORK_SCHEMA) for i in range(0, len(work), at_once)])
         .map_batches(
-            ExtractAnchors,
-            fn_constructor_args=(recipe.corpus, run, experts_of(recipe, work), recipe.sampling),
+            at.stage(ExtractAnchors),
+            fn_constructor_args=(
+                recipe.corpus,
+                run,
+                experts_of(recipe, work),
+                recipe.sampling,
+                partial(_suspects, _QUEUED * at_once),
+            ),
             batch_format="pyarrow",
             batch_size=at_once,
             compute=ActorPoolStrategy(
-                min_size=min(least, extractors), max_size=extractors, max_tasks_in_flight_per_actor=2
+                min_size=min(least, extractors), max_size=extractors, max_tasks_in_flight_per_actor=_QUEUED
             ),
             num_cpus=extract_cpus,
             num_gpus=place.extract_gpus or None,
         )
         .map_batches(
-            GatherGroups,
+            at.stage(GatherGroups),
+            fn_constructor_args=(recipe.corpus, run, partial(_suspects, len(work), always=again)),
             batch_format="pyarrow",
             batch_size=None,
             compute=ActorPoolStrategy(size=1),  # one worker: it remembers groups that wait for segments
             num_cpus=_SIDE_CPU,
         )
         .map_batches(
-            SynthesiseGroups,
-            fn_constructor_args=(recipe, run, allowance.shared(writers[1]), secrets),
+            at.stage(SynthesiseGroups),
+            fn_constructor_args=(
+                recipe,
+                run,
+                allowance.shared(writers[1]),
+                secrets,
+                partial(_suspects, _QUEUED * at_a_time * units_at_once),
+            ),
             batch_format="pyarrow",
             batch_size=1,
             compute=ActorPoolStrategy(
                 min_size=writers[0],
                 max_size=writers[1],
-                max_tasks_in_flight_per_actor=2 * at_a_time,
+                max_tasks_in_flight_per_actor=_QUEUED * at_a_time,
                 max_concurrent_calls_per_actor=at_a_time,
             ),
             num_cpus=_SIDE_CPU,
             num_gpus=place.serving.gpus or None,
         )
         .map_batches(
-            WriteTriplets,
-            fn_constructor_args=(recipe.corpus, recipe.split),
+            at.stage(WriteTriplets),
+            fn_constructor_args=(recipe.corpus, recipe.split, run, partial(_suspects, _QUEUED * place.rows_per_shard)),
             batch_format="pyarrow",
             batch_size=place.rows_per_shard,
             compute=ActorPoolStrategy(size=1),
             num_cpus=_SIDE_CPU,
         )
     )
+
+
+def _suspects(in_hand: int, always: bool = False) -> int:
+    """In a worker: how many pieces of work another one may have had in hand that died and in whose place it is there;
+    0 when it is the first."""
+    return in_hand if always or ray.get_runtime_context().was_current_actor_reconstructed else 0
 
 
 def bounds(workers: int | tuple[int, int]) -> tuple[int, int]:

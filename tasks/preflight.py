@@ -19,6 +19,7 @@ from storage.location import Location
 from synthesis.agents.own_schema.soundness import sound
 from synthesis.backends.model import ModelBackend
 from synthesis.backends.roster import backend_class
+from tasks.cluster import check_address
 from tasks.secrets import secrets_of
 
 _DECODERS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg4", "gif", "mjpeg", "png")
@@ -63,13 +64,14 @@ def check_names(recipe: Recipe) -> Iterable[Problem]:
 
 
 def check_machine(recipe: Recipe) -> Iterable[Problem]:
-    """Codecs, weights of the experts that need them, and a corpus that can be written."""
+    """Codecs, weights of the experts that need them, the cluster, and a corpus that can be written."""
     yield from check_codecs()
     domains = {source.domain for source in recipe.sources}
     names = {name for domain in Domain if None in domains or domain in domains for name in default_names(domain)}
     for spec in recipe.experts if recipe.experts is not None else [ExpertSpec(name=name) for name in sorted(names)]:
         yield from expert_class(spec.name).lacks(**spec.parameters)
     yield from check_backend(recipe)
+    yield from check_address(recipe.placement.ray_address)
     yield from check_corpus(recipe.corpus)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from schemas.errors import Problem
 from schemas.manifest import Manifest
@@ -28,6 +29,7 @@ from tasks.plan import Plan
 from tasks.remarks import alike, named, remarks, said, why
 from tasks.run import Run
 from tasks.tailor import Tailored
+from tasks.telling import telling
 from tasks.words import count
 
 _NOT_MADE = (Outcome.FILTERED, Outcome.FAILED)
@@ -36,6 +38,8 @@ _SHOWN = 50
 _STOPPED = "Stopped by budget"
 """The state of a run that left units for the next one. Not one of the catalog's: what was done is complete."""
 _RENEW = "`dataclaw view CORPUS --out FOLDER` writes it anew."
+_INPUT = re.compile(r"""^(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): """)
+"""How the words of a :class:`schemas.errors.Problem` begin."""
 _WIDTH, _HEIGHT, _MARGIN = 640, 240, 72
 """Of the picture of growth, in pixels."""
 _DRAWN, _TOLD = 400, 10
@@ -56,11 +60,12 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         started=run.started,
         ended=datetime.now(UTC),
         inputs=inputs,
+        inputs_settled=found.settled,
         units_done=counts[Outcome.DONE],
         units_filtered=counts[Outcome.FILTERED],
         units_failed=counts[Outcome.FAILED],
         units_postponed=counts[Outcome.POSTPONED],
-        units_known=len(plan.ended) - len(plan.held),
+        units_known=len(plan.ended) - len(plan.held) + found.units_settled,
         segments_extracted=plan.segments_new,
         segments_known=plan.segments_known,
         stream_seconds=plan.stream_seconds,
@@ -68,19 +73,29 @@ def report_run(run: Run, found: Discovery, plan: Plan, done: Tailored, manifest:
         rows=0 if manifest is None else manifest.statistics.rows,
         costs=done.costs(),
         usage=plan.usage + done.usage,
-        message=_message(plan, counts[Outcome.POSTPONED]),
+        ambiguous={text: tuple(sorted(plan.ambiguous[text])) for text in sorted(plan.ambiguous)},
+        message=_message(found, plan, counts[Outcome.POSTPONED]),
     )
     with run.catalog() as catalog:
         catalog.quarantine(run.id, _broken(inputs, done))
         catalog.end_run(run.id, report.state, report)
         history, aside = catalog.snapshots(), catalog.quarantined(_SHOWN + 1)
-    _show(run, report, done, history, aside)
+    with telling("the result is not shown"):
+        _show(run, report, done, history, aside)
     return report
 
 
-def final_state(report: RunReport) -> State[RunReport]:
+def final_state(report: RunReport, *, sent: bool) -> State[RunReport]:
     """The state in which a flow run that got this far ends, by a name that tells people what became of the inputs.
-    A run that fails gets its state from its error."""
+    A run that fails gets its state from its error.
+
+    Args:
+        sent: the run is a server's, and nobody reads its report: one that could use no input fails, as the command
+            exits with 1. A source that is not there any more is no green night.
+    """
+    if sent and not report.usable:
+        first = next((reason for item in report.inputs for reason in item.reasons), report.message)
+        return Failed(message=f"nothing could be made of any input: {first}\n{headline(report)}", data=report)
     name = _STOPPED if report.units_postponed else str(report.state).capitalize()
     message = f"{headline(report)} {report.message}".strip()
     return Completed(name=name, message=message, data=report)
@@ -113,7 +128,7 @@ def _state(inputs: Sequence[InputOutcome], plan: Plan, done: Tailored) -> RunSta
     return RunState.COMPLETED if ends <= {Outcome.DONE} else RunState.COMPLETED_WITH_REJECTS
 
 
-def _message(plan: Plan, postponed: int) -> str:
+def _message(found: Discovery, plan: Plan, postponed: int) -> str:
     if plan.held:
         others = ", ".join(sorted(set(plan.held.values())))
         return f"{count(len(plan.held), 'unit')} left to another run that is at work on them: {others}"
@@ -121,7 +136,7 @@ def _message(plan: Plan, postponed: int) -> str:
         return f"the budget is met: {count(postponed, 'unit')} left for the next run"
     if plan.work:
         return ""
-    if plan.ended:
+    if plan.ended or found.settled:
         return "nothing new: every unit was known from earlier runs and no expert ran"
     return "nothing to do: no input led to a unit of work"
 
@@ -130,7 +145,7 @@ def headline(report: RunReport) -> str:
     """One line that a person reads first."""
     ends = ", ".join(f"{number} {outcome}" for outcome, number in report.ends.items())
     snapshot = f"snapshot {report.snapshot} with {count(report.rows, 'row')}" if report.snapshot else "no new snapshot"
-    return f"{count(len(report.inputs), 'input')}: {ends}; {snapshot}."
+    return f"{count(report.inputs_found, 'input')}: {ends}; {snapshot}."
 
 
 def input_outcomes(found: Discovery, plan: Plan, done: Tailored) -> list[InputOutcome]:
@@ -220,6 +235,7 @@ def growth_picture(history: Sequence[SnapshotRecord]) -> str:
         dots.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{snapshot.number}: {snapshot.rows:,}</title></circle>'
         )
+    begun = f"{first:%Y-%m-%d %H:%M}" if len(history) > 1 else ""
     text = 'font-family="sans-serif" font-size="12" fill="#555"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
@@ -227,7 +243,7 @@ def growth_picture(history: Sequence[SnapshotRecord]) -> str:
         f'<path d="M{_MARGIN} {_MARGIN / 2}V{bottom}H{right}" fill="none" stroke="#999"/>'
         f'<text x="{_MARGIN - 6}" y="{_MARGIN / 2 + 4}" text-anchor="end" {text}>{most:,}</text>'
         f'<text x="{_MARGIN - 6}" y="{bottom + 4}" text-anchor="end" {text}>0</text>'
-        f'<text x="{_MARGIN}" y="{bottom + 20}" {text}>{first:%Y-%m-%d %H:%M}</text>'
+        f'<text x="{_MARGIN}" y="{bottom + 20}" {text}>{begun}</text>'
         f'<text x="{right}" y="{bottom + 20}" text-anchor="end" {text}>{last:%Y-%m-%d %H:%M} UTC</text>'
         f'<polyline points="{" ".join(points)}" fill="none" stroke="#2563eb" stroke-width="2"/>'
         f'<g fill="#2563eb">{"".join(dots)}</g></svg>'
@@ -235,7 +251,7 @@ def growth_picture(history: Sequence[SnapshotRecord]) -> str:
 
 
 def _quarantine(aside: Sequence[Quarantined]) -> list[dict[str, object]]:
-    groups = alike(aside[:_SHOWN], lambda item: item.uri, lambda item: f"{item.problem.cause}. {item.problem.remedy}")
+    groups = alike(aside[:_SHOWN], lambda item: item.uri, lambda item: item.problem.words)
     return [
         {
             "input": named([item.uri for item in group]),
@@ -252,7 +268,7 @@ def _quarantine_words(report: RunReport, aside: Sequence[Quarantined]) -> str:
         return "The quarantine is empty."
     if len(aside) > _SHOWN:
         return f"The newest {_SHOWN} inputs that no run could read: `dataclaw quarantine {report.corpus}` lists all."
-    return f"{count(len(aside), 'input')} that no run could read since. The next build tries them again."
+    return f"{count(len(aside), 'input')} that could not be read, and since when. The next build tries again."
 
 
 def _usage(report: RunReport) -> list[dict[str, object]]:
@@ -271,7 +287,7 @@ def _usage_words(report: RunReport) -> str:
 
 def _table(report: RunReport) -> list[dict[str, object]]:
     rows: list[tuple[str, object]] = [
-        ("inputs", len(report.inputs)),
+        ("inputs", report.inputs_found),
         *((f"inputs {outcome}", number) for outcome, number in report.ends.items()),
         ("triplets made", report.units_done),
         ("units filtered", report.units_filtered),
@@ -291,18 +307,19 @@ def _table(report: RunReport) -> list[dict[str, object]]:
 
 
 def rejects_markdown(report: RunReport, done: Tailored) -> str:
-    """Why things were filtered or failed: the commonest reasons first, then the inputs, alike ones together."""
+    """Why things were filtered or failed: the commonest reasons first, then the inputs, alike ones together. Lists,
+    since Prefect cuts off what is wide in a table."""
     lines = []
-    causes = Counter(reason for outcome, reason in done.ended.values() if outcome in _NOT_MADE)
+    causes = Counter(_cause(reason) for outcome, reason in done.ended.values() if outcome in _NOT_MADE)
     if causes:
-        lines += ["| units | reason |", "|---|---|"]
-        lines += [f"| {units} | {_cell(reason)} |" for reason, units in causes.most_common(_SHOWN)]
+        lines += ["### Units by reason", ""]
+        lines += [f"- **{count(units, 'unit')}**: {_item(cause)}" for cause, units in causes.most_common(_SHOWN)]
     groups = remarks(report)
     if groups:
-        lines += ["", "| input | end | why |", "|---|---|---|"]
+        lines += ["", "### Inputs", ""]
         lines += [
-            f"| {_cell(named([item.uri for item in group]))} | {group[0].outcome} | "
-            f"{_cell(said([why(item) for item in group]))} |"
+            f"- **{group[0].outcome}** {_item(named([item.uri for item in group]))}: "
+            f"{_item(said([why(item) for item in group]))}"
             for group in groups[:_SHOWN]
         ]
     if left := sum(len(group) for group in groups[_SHOWN:]):
@@ -310,6 +327,11 @@ def rejects_markdown(report: RunReport, done: Tailored) -> str:
     return "\n".join(lines) or "Nothing was filtered and nothing failed."
 
 
-def _cell(text: str) -> str:
-    """Text that may hold anything (a file name, a word from a stream) as one Markdown table cell."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+def _cause(reason: str) -> str:
+    """A reason without the input that it begins with: units with the same one are counted together."""
+    return _INPUT.sub("", reason)
+
+
+def _item(text: str) -> str:
+    """Text that may hold anything (a file name, a word from a stream) as part of one item of a Markdown list."""
+    return text.replace("\\", "\\\\").replace("\n", " ").replace("<", "&lt;")

@@ -13,6 +13,7 @@ from schemas.recipe import Recipe
 from storage.anchors import scan
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
+from storage.deaths import forget
 from storage.recipes import storable
 
 
@@ -60,6 +61,7 @@ def begin_run(recipe: Recipe) -> Iterator[Run]:
         with run.catalog() as catalog:
             absorb_anchors(run, catalog)
             catalog.end_run(run.id, state, _unfinished(run, state, message))
+        forget(corpus.location, run.id)
         raise
 
 
@@ -71,6 +73,7 @@ def absorb_anchors(run: Run, catalog: Catalog) -> None:
     for name in catalog.unended_runs():
         catalog.record_anchors(name, scan(corpus.location, name))
         if name in killed:
+            forget(corpus.location, name)
             catalog.end_run(name, RunState.INTERRUPTED)
 
 

@@ -27,18 +27,21 @@ from schemas.usage import Usage
 from storage.anchors import scan
 from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
+from storage.deaths import forget
 from synthesis.purse import NO_BOUND, Allowance
-from tasks.cluster import cluster
+from tasks.cluster import Cluster, cluster
 from tasks.discover import Discovery
 from tasks.intents import intent_model
 from tasks.pipeline import assemble
 from tasks.plan import Plan, make_plan
 from tasks.run import Run, absorb_anchors
 from tasks.secrets import secrets_of
+from tasks.telling import telling
 from tasks.words import count
 
-_PASSES = 3
-"""A worker that was killed takes the groups it held with it; the next pass brings them again from their anchors."""
+_IN_VAIN = 3
+"""Passes in which nothing ended, one after the other, before a run gives up. The worker that gathers groups takes those
+that it holds with it when it is killed; the next pass brings them again from their anchors."""
 _LEAST_PAUSE, _MOST_PAUSE = 5.0, 60.0
 """Seconds between two words of progress."""
 
@@ -66,26 +69,23 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
     """Extracts, synthesises, verifies and writes until every pending unit has ended.
 
     Raises:
-        CorpusError: shards cannot be written, or units are left over after all passes.
+        CorpusError: shards cannot be written, or units are left over that no further pass brings to an end.
     """
     log = get_run_logger()
     done = Tailored()
     if not plan.work:
         log.info("nothing to do: no unit is pending, no expert runs")
         return done
-    with run.catalog() as catalog, cluster(run.recipe.placement.ray_address) as cpus, _Progress(run, plan) as progress:
-        log.info("looking at %s on %s", count(len(plan.work), "segment"), count(cpus, "CPU"))
-        work = plan.work
-        for attempt in range(_PASSES):
-            if attempt:
-                lost = count(len(plan.pending) - len(done.ended), "unit")
-                log.warning("%s lost with a worker: pass %d", lost, attempt + 1)
-                absorb_anchors(run, catalog)
-                work = make_plan(run.recipe, found, catalog, intent_model(run.recipe), run.id).work
-            _one_pass(work, run, cpus, catalog, done, progress)
-            if plan.pending <= done.ended.keys():
-                break
-        absorb_anchors(run, catalog)
+    with run.catalog() as catalog, cluster(run.recipe) as at, _Progress(run, plan) as progress:
+        log.info("looking at %s on %s", count(plan.segments_new, "segment"), count(at.cpus(), "CPU"))
+        work, again, in_vain = plan.work, False, 0
+        while work and in_vain < _IN_VAIN:
+            before = len(done.ended)
+            _one_pass(work, run, at, catalog, done, progress, again)
+            in_vain = 0 if len(done.ended) > before else in_vain + 1
+            absorb_anchors(run, catalog)
+            work, again = _left(run, found, plan, catalog, done), True
+        forget(Corpus.open(run.recipe.corpus).location, run.id)
     if waiting := done.counts()[Outcome.POSTPONED]:
         log.warning("the budget is met: %s left for the next run", count(waiting, "unit"))
     if left := plan.pending - done.ended.keys():
@@ -93,6 +93,22 @@ def tailor(run: Run, found: Discovery, plan: Plan) -> Tailored:
             run.recipe.corpus, f"{count(len(left), 'unit')} did not end", "Run the build again; see the worker logs"
         )
     return done
+
+
+def _left(run: Run, found: Discovery, plan: Plan, catalog: Catalog, done: Tailored) -> list[Work]:
+    """What a pass left over, planned anew: anchors that were measured meanwhile are known, and what another run has
+    ended or taken over is put right in `plan`."""
+    if plan.pending <= done.ended.keys():
+        return []
+    now = make_plan(run.recipe, found, catalog, intent_model(run.recipe), run.id)
+    taken = (plan.pending - done.ended.keys()) & now.ended.keys()
+    plan.pending -= taken
+    plan.ended.update((unit, now.ended[unit]) for unit in taken)
+    plan.held.update((unit, now.held[unit]) for unit in taken & now.held.keys())
+    left = count(len(plan.pending - done.ended.keys()), "unit")
+    get_run_logger().warning("%s lost with a worker: once more", left)
+    rows = [(row, tuple(unit for unit in row.units if unit.unit not in done.ended)) for row in now.work]
+    return [row.model_copy(update={"units": units}) for row, units in rows if units]
 
 
 def allowance(run: Run, catalog: Catalog) -> Allowance:
@@ -119,17 +135,20 @@ def _least(of_run: int | None, by_run: int, of_day: int | None, by_day: int) -> 
     return max(0, min(left)) if left else None
 
 
-def _one_pass(work: Sequence[Work], run: Run, cpus: int, catalog: Catalog, done: Tailored, progress: _Progress) -> None:
+def _one_pass(
+    work: Sequence[Work], run: Run, at: Cluster, catalog: Catalog, done: Tailored, progress: _Progress, again: bool
+) -> None:
     try:
-        for block in assemble(
-            work, run.recipe, run.id, cpus, allowance(run, catalog), secrets_of(run.recipe)
-        ).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            written = Written.from_table(block)
-            with done.watch.running("commit", calls=1):
-                catalog.commit(run.id, written)
-            for row in written:
-                _note(row, done)
-            progress.ended(done)
+        with at.watched():
+            for block in assemble(
+                work, run.recipe, run.id, at, allowance(run, catalog), secrets_of(run.recipe), again
+            ).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                written = Written.from_table(block)
+                with done.watch.running("commit", calls=1):
+                    catalog.commit(run.id, written)
+                for row in written:
+                    _note(row, done)
+                progress.ended(done)
     except RayTaskError as error:
         if isinstance(error.cause, DataClawError):
             raise error.cause from error
@@ -168,9 +187,10 @@ class _Progress:
         self._shards: set[str] = set()
         self._looked_at: set[str] = set()
         self._told = ""
-        self._artifact = cast(
-            UUID, create_progress_artifact(progress=0.0, description=f"{count(self._units, 'unit')} of work")
-        )
+        self._artifact: UUID | None = None
+        with telling("progress is not shown"):
+            description = f"{count(self._units, 'unit')} of work"
+            self._artifact = cast(UUID, create_progress_artifact(progress=0.0, description=description))
         self._log = get_run_logger()
         self._over = threading.Event()
         # Prefect finds the run and its server in the context, which a thread does not take over by itself.
@@ -206,8 +226,10 @@ class _Progress:
             words = f"{self._count_segments()} of {count(self._segments, 'segment')} looked at; {words}"
         if words != self._told or again:
             self._told = words
-            update_progress_artifact(self._artifact, progress=100.0 * ended / max(1, self._units))
             self._log.info(words)
+            if self._artifact is not None:
+                with telling("progress is not shown", retries=1):
+                    update_progress_artifact(self._artifact, progress=100.0 * ended / max(1, self._units))
 
     def _count_segments(self) -> int:
         """Segments whose anchors are written; each shard's footer is read once."""

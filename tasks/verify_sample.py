@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from schemas.errors import CorpusError, Problem
 from schemas.manifest import Manifest, Shard
@@ -17,7 +20,11 @@ from storage import snapshots
 from storage.corpus import Corpus
 from storage.shards import conform, open_shard, verify_shard
 from synthesis.verification.verify import verify_row
+from tasks.telling import telling
 from tasks.words import count
+
+_SHOWN = 200
+"""Failures in the artifact; the log has all."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +47,28 @@ def verify_sample(uri: str, rows: int, snapshot: int | None = None, seed: int | 
     log = get_run_logger()
     for failure in verdict.failures:
         log.error("%s", failure)
-    log.info(
-        "snapshot %s, seed %d: %s, %s, %s",
-        verdict.snapshot,
-        verdict.seed,
-        count(verdict.rows, "row"),
-        count(verdict.claims, "claim"),
-        count(len(verdict.failures), "failure") if verdict.failures else "all hold",
-    )
+    log.info(_headline(verdict))
+    with telling("the result is not shown"):
+        create_table_artifact(
+            table=[problem.model_dump() for problem in verdict.failures[:_SHOWN]] or [{"failures": "none"}],
+            key="verification",
+            description=f"{verdict.corpus}, {_headline(verdict)}",
+        )
     return verdict
+
+
+def verdict_state(verdict: Verdict) -> State[Verdict]:
+    """The state in which a verification ends: rows that do not hold are its result, not its failure."""
+    name = "Completed with failures" if verdict.failures else "Completed"
+    return Completed(name=name, message=_headline(verdict), data=verdict)
+
+
+def _headline(verdict: Verdict) -> str:
+    if verdict.snapshot is None:
+        return "nothing is published yet"
+    failures = count(len(verdict.failures), "failure") if verdict.failures else "all hold"
+    looked_at = f"{count(verdict.rows, 'row')}, {count(verdict.claims, 'claim')}"
+    return f"snapshot {verdict.snapshot}: {looked_at}: {failures} (seed {verdict.seed})"
 
 
 def sample(uri: str, rows: int, snapshot: int | None = None, seed: int | None = None) -> Verdict:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# A shell has its background jobs ignore SIGINT, and what they start does so too: tests interrupt what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+settings.register_profile("default", deadline=None)  # what takes long on a busy machine is not wrong
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come last: where time runs out, it runs out for these."""
+    late = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path in late)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begins no long test after TESTS_UNTIL, seconds since 1970: CI's machine may be a slow one, and has a limit."""
+    end = os.environ.get("TESTS_UNTIL")
+    if end and time.time() > float(end) and (item.get_closest_marker("long") or item.get_closest_marker("models")):
+        pytest.skip("not run: the time for long tests is over (TESTS_UNTIL)")
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +41,17 @@ def streams() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real recordings in ../shared/streams, which are not part of the repository")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tiny matrices more threads of torch only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

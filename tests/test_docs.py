@@ -15,12 +15,15 @@ from dataclaw.main import app
 from experts.roster import EXPERTS
 from schemas.anchor import AnchorKind
 from schemas.recipe import Recipe
+from schemas.training import Training
 from storage.recipes import _model_in, load_recipe
 from synthesis.agents.roster import TASKS
+from training.settings import load_training
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+GROUPS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = sorted(GROUPS)
 
 
 def read(name: str) -> str:
@@ -48,7 +51,8 @@ def test_every_command_shown_is_one_that_exists(document: Path) -> None:
             assert set(words[1:2]) <= targets, line
         if words[0] == "dataclaw" and len(words) > 1 and not words[1].startswith("-"):
             assert words[1] in COMMANDS, line
-            help_ = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
+            named = words[1:3] if hasattr(GROUPS[words[1]], "commands") else words[1:2]
+            help_ = CliRunner().invoke(app, [*named, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
             for option in (word.partition("=")[0] for word in words if word.startswith("--")):
                 assert option in help_, line
 
@@ -66,9 +70,15 @@ def test_every_key_of_a_recipe_is_explained() -> None:
         assert f"`{key}`" in page, f"docs/recipe.md does not explain {key}"
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_example_is_a_recipe(recipe: Path) -> None:
-    load_recipe(recipe)
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_a_recipe_or_a_training(example: Path) -> None:
+    load_training(example) if example.name.startswith("training") else load_recipe(example)
+
+
+def test_every_key_of_a_training_is_explained() -> None:
+    page = read("docs/training.md") + read("docs/recipe.md")
+    for key in (key.rpartition(".")[2] for key in _keys(Training)):
+        assert re.search(rf"[`.]{key}`", page), f"docs/training.md does not explain {key}"
 
 
 def test_every_expert_task_type_and_anchor_kind_is_documented() -> None:

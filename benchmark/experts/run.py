@@ -238,5 +238,5 @@ def _scores(expert: Expert, one: Labelled, anchors: Sequence[FactualAnchor]) -> 
 
 def _cause(error: Exception) -> str:
     if isinstance(error, DataClawError):
-        return f"{error.problem.cause}. {error.problem.remedy}"
+        return error.problem.words
     return f"{type(error).__name__}: {error}"

@@ -31,7 +31,9 @@ def build(
     format: Annotated[str | None, typer.Option(help="Format of the inputs; found out when not given.")] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="What writes the outputs: rules, openai, vllm, transformers.", show_default="rules"),
+        typer.Option(
+            help="What writes the outputs: rules, openai, vllm, transformers, model:NAME.", show_default="rules"
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A hub id, a folder, or the name that the server knows.")
@@ -63,13 +65,15 @@ def build(
     """Build a corpus: by a recipe, or from inputs and an intent.
 
     Run it again to go on after an interruption, or to take in what is new: what is done is not done again.
-    Rejected and unreadable inputs do not make it fail; they are listed, and exit code 0 says that the run completed.
+    Rejected and unreadable inputs are listed. Exit code 0: at least one input is data now, or waits for budget; 1: it
+    failed, or none is; 2: bad usage, and nothing was done.
 
     Example: `dataclaw build streams/gui --intent "Make a task trajectory" --out corpus`
 
     Example: `dataclaw build examples/demo.yaml`
     """
     from dataclaw.progress import set_up_environment, stage_lines
+    from storage.recipes import recipe_of_run
 
     recipe = _recipe(
         inputs,
@@ -88,6 +92,7 @@ def build(
         rate,
     )
     _look_for_sources(recipe)
+    recipe = recipe_of_run(recipe, sent=False)
     set_up_environment()
     from contextlib import redirect_stdout
 
@@ -102,7 +107,7 @@ def build(
         print(report.model_dump_json(indent=2))
     else:
         show_report(report)
-    if not usable(report):
+    if not report.usable:
         raise typer.Exit(1)
 
 
@@ -185,14 +190,6 @@ def _look_for_sources(recipe: Recipe) -> None:
         raise UsageError(missing[0].input, missing[0].cause, missing[0].remedy)
 
 
-def usable(report: RunReport) -> bool:
-    """Whether a build gave what it was run for: it did not fail, and at least one input could be used."""
-    from schemas.outcome import Outcome, RunState
-
-    ended_well = report.state in (RunState.COMPLETED, RunState.COMPLETED_WITH_REJECTS)
-    return ended_well and report.count(Outcome.DONE) + report.count(Outcome.POSTPONED) > 0
-
-
 def show_report(report: RunReport) -> None:
     """The summary of a build for people."""
     from dataclaw.text import count, plain, print_facts
@@ -203,7 +200,7 @@ def show_report(report: RunReport) -> None:
         [
             (
                 "inputs",
-                f"{len(report.inputs)} = " + " + ".join(f"{number} {end}" for end, number in report.ends.items()),
+                f"{report.inputs_found} = " + " + ".join(f"{number} {end}" for end, number in report.ends.items()),
             ),
             (
                 "units",
@@ -225,10 +222,13 @@ def show_report(report: RunReport) -> None:
         asked = f"{count(usage.requests, 'question')}, {count(usage.images, 'picture')}"
         cached = f"{usage.cached_tokens} from the prefix cache"
         print(f"  model: {asked}, {usage.prompt_tokens} tokens read ({cached}), {usage.completion_tokens} written")
+    if report.ambiguous:
+        forms = ", ".join(sorted({form for taken in report.ambiguous.values() for form in taken}))
+        print(f"  {count(len(report.ambiguous), 'intent')} read in several ways and taken for {forms}:")
+        print(f"    dataclaw plan --intent {_quoted(next(iter(report.ambiguous)))} shows every reading")
     if report.message and (report.units_known or report.units_postponed):
         print(f"  {plain(report.message)}")
-    if not usable(report):
-        print("Nothing could be made of these inputs; the reasons are above.")
+    if not report.usable:
         return
     corpus = _quoted(_near(report.corpus))
     print(f"Next: dataclaw view {corpus}    dataclaw verify {corpus}")
@@ -271,13 +271,13 @@ def _state_words(report: RunReport) -> str:
     """How it ended, and where to read on."""
     from schemas.outcome import Outcome, RunState
 
-    stopped = ["stopped by its budget"] if report.units_postponed else []
+    ended = "stopped by its budget" if report.units_postponed else "completed" if report.usable else "nothing was made"
     if report.state is not RunState.COMPLETED_WITH_REJECTS:
-        return stopped[0] if stopped else str(report.state)
+        return ended
     failed = ["some inputs failed (unreadable ones: dataclaw quarantine)"] if report.count(Outcome.FAILED) else []
     refused = report.count(Outcome.FILTERED) or report.units_filtered or not failed
     wishes = ["some wishes could not be met (dataclaw rejects)"] if refused else []
-    return "; ".join([*(stopped or ["completed"]), ", ".join([*failed, *wishes])])
+    return f"{ended}; {', '.join([*failed, *wishes])}"
 
 
 def _near(uri: str) -> str:

@@ -52,19 +52,19 @@ def deploy(
             pools = register_work_pools(client)
             register_deployments(file)
             deployments = registered(client, file)
-            automations = [] if block is None else register_automations(client, block)
+            automations = register_automations(client, block)
     except httpx.HTTPError as error:
         cause = f"the server does not do as asked: {error}"
         raise DataClawError(url, cause, "Check that PREFECT_API_URL names a running Prefect server") from error
     if json_:
         print_json({"server": url, "work_pools": pools, "deployments": deployments, "automations": automations})
         return
-    told = ", ".join(automations) or "none: name a notification block with --notify TYPE/NAME"
     print_facts(
         [
             ("server", url),
             ("work pools", ", ".join(pools)),
             ("deployments", ", ".join(deployments)),
-            ("notifications", told),
+            ("automations", ", ".join(automations)),
+            ("notifications", notify or "none: name a notification block with --notify TYPE/NAME"),
         ]
     )

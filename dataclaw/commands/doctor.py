@@ -230,7 +230,7 @@ def _chromium() -> Finding:
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found:
         return Finding("Chromium", "ok", found)
-    return Finding("Chromium", "optional", "none", "Only needed for pictures of the gallery in tests")
+    return Finding("Chromium", "optional", "none", "Only needed by tests of pages in a browser")
 
 
 def _gib(size: int) -> str:

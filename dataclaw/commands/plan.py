@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from schemas.stream import Domain, Stream
     from schemas.task_spec import Intent, TaskSpec
     from synthesis.estimate import Estimate
+    from synthesis.intent.model import IntentModel
 
 
 def plan(
@@ -33,18 +34,31 @@ def plan(
         bool, typer.Option("--show-schema", help="Show the JSON Schema of what is built too.")
     ] = False,
     cost: Annotated[bool, typer.Option("--cost", help="What a build would ask of its model, in tokens.")] = False,
-    backend: Annotated[str | None, typer.Option(help="With --cost: openai, vllm or transformers.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="With --cost: the model.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="As of the build: openai (its server reads the intent), vllm, transformers.", show_default="rules"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of the backend: a hub id, a folder, or the server's name for it."),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of an OpenAI-compatible server: http://localhost:8000/v1")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The task specs as JSON, schemas included.")] = False,
 ) -> None:
     """Show the task specs that an intent resolves to: confidence, reasons, constraints. Nothing is built.
 
     Example: `dataclaw plan --intent "Construct tutoring data from this lesson" lesson.mp4`
 
+    Example: `dataclaw plan --intent "Frag etwas dazu" --backend openai --model m --base-url http://localhost:8000/v1`
+
     Example: `dataclaw plan --cost nightly.yaml`
     """
     if cost:
-        _show_cost(inputs or [], intent, domain, schema, backend, model, json_)
+        _show_cost(inputs or [], intent, domain, schema, backend, model, base_url, json_)
         return
     from dataclaw.recipes import domain_named
     from dataclaw.text import print_json
@@ -60,12 +74,27 @@ def plan(
         typer.echo(f"left out: {_line(problem)}", err=True)
     if inputs and not streams:
         raise typer.Exit(1)
-    resolved = _resolved(Intent(text=intent, domain=chosen), streams, schema)
+    reader = _reader(intent, backend, model, base_url)
+    resolved = _resolved(Intent(text=intent, domain=chosen), streams, schema, reader)
     if json_:
         print_json([_as_json(spec) | {"built": spec in choose(specs)} for _, specs in resolved for spec in specs])
         return
     for group, specs in resolved:
-        _show(specs, choose(specs), group, show_schema)
+        _show(specs, choose(specs), group, show_schema, by_rules=backend in (None, "rules"))
+
+
+def _reader(intent: str, backend: str | None, model: str | None, base_url: str | None) -> IntentModel | None:
+    """What reads the intent in a build with this backend; None: rules do."""
+    if backend is model is base_url is None:
+        return None
+    from dataclaw.recipes import from_arguments
+    from storage.corpus import Corpus
+    from tasks.intents import intent_model
+
+    nowhere = "memory://plan"  # what it answers is remembered by corpora that are built, not by this one
+    recipe = from_arguments(["."], [intent], nowhere, backend=backend, model=model, base_url=base_url)
+    Corpus.open(nowhere, create=True)
+    return intent_model(recipe)
 
 
 def _show_cost(
@@ -75,6 +104,7 @@ def _show_cost(
     schema: str | None,
     backend: str | None,
     model: str | None,
+    base_url: str | None,
     json_: bool,
 ) -> None:
     """What a build of these inputs would ask of its model."""
@@ -82,6 +112,7 @@ def _show_cost(
     from dataclaw.text import count, print_json, print_table
     from schemas.errors import UsageError
     from storage.recipes import load_recipe
+    from storage.registered import with_registered_model
     from tasks.estimate import cost_of
 
     intents = [intent] if intent.strip() else []
@@ -91,8 +122,16 @@ def _show_cost(
         raise UsageError("--cost", "it needs inputs and an intent, or a recipe", "dataclaw plan --cost RECIPE.yaml")
     else:
         recipe = from_arguments(
-            inputs, intents, "memory://plan", domain=domain, schema=schema, backend=backend, model=model
+            inputs,
+            intents,
+            "memory://plan",
+            domain=domain,
+            schema=schema,
+            backend=backend,
+            model=model,
+            base_url=base_url,
         )
+    recipe = with_registered_model(recipe)
     sources = []
     for source in recipe.sources:
         streams, problems = _describe([source.uri], " ".join(source.intents or recipe.intents), source.domain)
@@ -140,9 +179,13 @@ def _show_nights(recipe: Recipe, tokens: int) -> None:
         print(f"budget: {min(bounds)} tokens a run: {max(1, -(-tokens // min(bounds)))} runs")
 
 
-def _resolved(intent: Intent, streams: list[Stream], schema: str | None) -> list[tuple[list[Stream], list[TaskSpec]]]:
+def _resolved(
+    intent: Intent, streams: list[Stream], schema: str | None, reader: IntentModel | None
+) -> list[tuple[list[Stream], list[TaskSpec]]]:
     """The readings for the streams of each domain. What cannot be had of one domain is told, and an error where nothing
-    can be had of any."""
+    can be had of any. It is told too when the model that should read the intent does not."""
+    import warnings
+
     from schemas.errors import UnsuitedError
     from storage.recipes import load_schema
     from synthesis.intent.own_form import resolve_own
@@ -156,9 +199,13 @@ def _resolved(intent: Intent, streams: list[Stream], schema: str | None) -> list
     errors: list[UnsuitedError] = []
     for group in groups.values() or [[]]:
         try:
-            found.append((group, resolve(intent, group) if own is None else [resolve_own(intent, own, group)]))
+            with warnings.catch_warnings(record=True) as told:
+                specs = resolve(intent, group, reader) if own is None else [resolve_own(intent, own, group)]
+            found.append((group, specs))
         except UnsuitedError as error:
             errors.append(error)
+        for warning in told:
+            typer.echo(str(warning.message), err=True)
     if not found:
         raise errors[0]
     for unsuited in errors:
@@ -188,11 +235,11 @@ def _describe(inputs: list[str], intent: str, domain: Domain | None) -> tuple[li
     return streams, problems
 
 
-def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], show_schema: bool) -> None:
+def _show(
+    specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], show_schema: bool, by_rules: bool
+) -> None:
     """A table of the readings, then in full what would be built."""
     from dataclaw.text import count, plain, print_table, seconds
-    from synthesis.agents.roster import agent_of
-    from synthesis.backends.rules import refusal
 
     if streams:
         total = sum(stream.duration for stream in streams)
@@ -214,9 +261,26 @@ def _show(specs: list[TaskSpec], built: list[TaskSpec], streams: list[Stream], s
         together = " (all streams together)" if spec.joins_streams and len(streams) > 1 else ""
         print(f"\n{spec.task_type}{together}: {plain(spec.instruction)}")
         print(f"  because {plain('; '.join(spec.because))}")
-        if (refused := refusal(agent_of(spec), spec.constraints)) is not None:
-            print(f"  but {refused[0]}: a build by rules rejects it")
+        if by_rules:
+            for cause in _refused(spec):
+                print(f"  but {plain(cause)}: a build by rules rejects it")
         _show_output(spec, show_schema)
+
+
+def _refused(spec: TaskSpec) -> list[str]:
+    """Why rules cannot make it, whatever the streams hold."""
+    from synthesis.agents.own_schema.agent import OwnSchemaAgent
+    from synthesis.agents.own_schema.fill import unfillable
+    from synthesis.agents.roster import agent_of
+    from synthesis.backends.rules import refusal
+
+    refused = refusal(agent_of(spec), spec.constraints)
+    causes = [] if refused is None else [refused[0]]
+    if spec.task_type == OwnSchemaAgent.task_type:
+        causes += [
+            f"nothing that is measured gives the required field {place}" for place in unfillable(spec.output_schema)
+        ]
+    return causes
 
 
 def _show_output(spec: TaskSpec, show_schema: bool) -> None:
@@ -248,4 +312,4 @@ def _as_json(spec: TaskSpec) -> dict[str, Any]:
 def _line(problem: Problem) -> str:
     from dataclaw.text import plain
 
-    return f"{plain(problem.input)}: {plain(problem.cause)}. {plain(problem.remedy)}"
+    return f"{plain(problem.input)}: {plain(problem.words)}"

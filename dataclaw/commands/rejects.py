@@ -34,7 +34,7 @@ def rejects(
     rows = []
     for reject in found:
         outcome = reject.outcome
-        why = [f"{outcome.problem.cause}. {outcome.problem.remedy}"] if outcome.problem else []
+        why = [outcome.problem.words] if outcome.problem else []
         if outcome.score:
             why += list(outcome.score.format_errors)
             why += [f"{support.path}: {support.reason}" for support in outcome.score.unsupported]
@@ -68,7 +68,7 @@ def quarantine(
         print("The quarantine is empty.")
         return
     rows = []
-    for group in alike(found, lambda item: item.uri, lambda item: f"{item.problem.cause}. {item.problem.remedy}"):
+    for group in alike(found, lambda item: item.uri, lambda item: item.problem.words):
         causes, since = said([item.problem.cause for item in group]), min(item.since for item in group)
         rows.append([named([item.uri for item in group]), causes, group[0].problem.remedy, f"{since:%Y-%m-%d %H:%M}"])
     print_table(["input", "cause", "what to do", "since"], rows)

@@ -11,7 +11,7 @@ from dataclaw.commands.status import CORPUS
 if TYPE_CHECKING:
     from schemas.manifest import Manifest
     from schemas.score import Score
-    from schemas.trail import Said
+    from schemas.trail import Said, Trail
     from schemas.triplet import Triplet
     from storage.corpus import Corpus
     from synthesis.replay import Replayed
@@ -58,7 +58,7 @@ def replay(
     trail = Trail.model_validate_json(row.provenance.trail)
     steps = replayed(row, trail)
     if ask:
-        steps = _asked(opened, row, steps, base_url, catalog)
+        steps = _asked(opened, row, trail, steps, base_url, catalog)
     if json_:
         print_json([_as_json(step) for step in steps])
     else:
@@ -84,7 +84,7 @@ def _row(corpus: Corpus, manifest: Manifest, id: str) -> Triplet:
 
 
 def _asked(
-    corpus: Corpus, row: Triplet, steps: list[Replayed], base_url: str | None, catalog: str | None
+    corpus: Corpus, row: Triplet, trail: Trail, steps: list[Replayed], base_url: str | None, catalog: str | None
 ) -> list[Replayed]:
     """The steps with today's answers. Model and server are those of the run's recipe."""
     import asyncio
@@ -113,7 +113,7 @@ def _asked(
 
     async def run() -> list[Replayed]:
         try:
-            return await ask_again(row, steps, backend.chat)
+            return await ask_again(row, steps, backend.chat_of(trail))
         finally:
             await backend.close()
 

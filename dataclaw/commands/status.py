@@ -63,7 +63,6 @@ def runs(
     """
     from dataclaw.opened import as_json, open_catalog
     from dataclaw.text import print_json, print_table, seconds
-    from schemas.outcome import ENDS
 
     with open_catalog(corpus, catalog) as book:
         found = book.runs(limit)
@@ -74,8 +73,8 @@ def runs(
     for run in found:
         report = run.report
         took = seconds((run.ended - run.started).total_seconds()) if run.ended else ""
-        ends = "/".join(str(report.count(outcome)) for outcome in ENDS) if report else ""
+        ends = ", ".join(f"{number} {outcome}" for outcome, number in report.ends.items()) if report else ""
         made = report.units_done if report else ""
         snapshot = (report.snapshot or "") if report else ""
         rows.append([run.id, run.recipe_name, run.state, f"{run.started:%Y-%m-%d %H:%M}", took, ends, made, snapshot])
-    print_table(["run", "recipe", "state", "started", "took", "done/filtered/failed", "triplets", "snapshot"], rows)
+    print_table(["run", "recipe", "state", "started", "took", "inputs", "triplets", "snapshot"], rows)

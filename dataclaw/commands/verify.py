@@ -69,10 +69,7 @@ def _check(corpus: Corpus, manifest: Manifest) -> tuple[list[dict[str, Any]], in
     from storage import snapshots
     from storage.shards import iter_shard
 
-    failures = [
-        _failure(problem.input, f"{problem.cause}. {problem.remedy}")
-        for problem in snapshots.verify_files(corpus, manifest)
-    ]
+    failures = [_failure(problem.input, problem.words) for problem in snapshots.verify_files(corpus, manifest)]
     rows = claims = 0
     seen: set[str] = set()
     total = sum(shard.rows for shard in manifest.shards)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sources.samples import variety
 from sources.samples.media import Spoken, write_json, write_srt, write_video, write_vtt
 
 RATE = 12
@@ -29,24 +32,54 @@ BIKE: list[Spoken] = [
 ]
 
 
+@dataclass(frozen=True)
+class _Story:
+    """A film: how long each scene is in seconds, into which one the film dissolves, and what is said."""
+
+    scenes: tuple[float, ...]
+    hues: tuple[int, ...]
+    cues: list[Spoken]
+    dissolve_into: int | None = None
+
+    @property
+    def starts(self) -> list[float]:
+        return [sum(self.scenes[:number]) for number in range(len(self.scenes))]
+
+    @property
+    def truth(self) -> dict[str, object]:
+        soft = [] if self.dissolve_into is None else [self.starts[self.dissolve_into]]
+        return {
+            "cuts": [start for start in self.starts[1:] if start not in soft],
+            "dissolves": [[start - DISSOLVE / 2, start + DISSOLVE / 2] for start in soft],
+            "cues": self.cues,
+            "duration": sum(self.scenes),
+        }
+
+
 def make(folder: Path, seed: int) -> None:
     rng = np.random.default_rng([seed, 1])
-    tea, bike = folder / "making_tea.mp4", folder / "tyre.webm"
-    scenes = [_Scene(rng, hue) for hue in (10, 55, 100, 145)]
-    write_video(tea, _film(scenes, dissolve_into=3), RATE)
-    write_srt(tea.with_suffix(".srt"), TEA)
-    write_json(
-        folder / "making_tea.truth.json",
-        {
-            "cuts": [SCENE, 2 * SCENE],
-            "dissolves": [[3 * SCENE - DISSOLVE / 2, 3 * SCENE + DISSOLVE / 2]],
-            "cues": TEA,
-            "duration": 4 * SCENE,
-        },
-    )
-    write_video(bike, _film([_Scene(rng, hue) for hue in (30, 120)], seconds=3.0), RATE, quality=24)
-    write_vtt(folder / "tyre.en.vtt", BIKE)
-    write_json(folder / "tyre.truth.json", {"cuts": [3.0], "dissolves": [], "cues": BIKE, "duration": 6.0})
+    if seed == 0:
+        tea = _Story((SCENE,) * 4, (10, 55, 100, 145), TEA, dissolve_into=3)
+        bike = _Story((3.0, 3.0), (30, 120), BIKE)
+        names = "making_tea.mp4", "tyre.webm"
+    else:
+        told = np.random.default_rng([seed, 11])
+        tea, bike = _told(told, int(told.integers(3, 6)), dissolve=True), _told(told, 2, dissolve=False)
+        names = "long_film.mp4", "short_film.webm"
+    long, short = (folder / name for name in names)
+    write_video(long, _film(tea, rng), RATE)
+    write_srt(long.with_suffix(".srt"), tea.cues)
+    write_json(long.with_suffix(".truth.json"), tea.truth)
+    write_video(short, _film(bike, rng), RATE, quality=24)
+    write_vtt(short.with_suffix(".en.vtt"), bike.cues)
+    write_json(short.with_suffix(".truth.json"), bike.truth)
+
+
+def _told(rng: np.random.Generator, count: int, dissolve: bool) -> _Story:
+    scenes = tuple(round(float(rng.uniform(3.5, 6.0)) * RATE) / RATE for _ in range(count))
+    hues = tuple(int((rng.integers(180) + 180 * number / count) % 180) for number in range(count))
+    cues = variety.spoken(rng, variety.steps(rng, count), scenes)
+    return _Story(scenes, hues, cues, int(rng.integers(1, count)) if dissolve else None)
 
 
 class _Scene:
@@ -67,14 +100,16 @@ class _Scene:
         return np.asarray(picture, np.uint8)
 
 
-def _film(scenes: list[_Scene], seconds: float = SCENE, dissolve_into: int | None = None) -> Iterator[Image.Image]:
-    for index in range(round(len(scenes) * seconds * RATE)):
+def _film(story: _Story, rng: np.random.Generator) -> Iterator[Image.Image]:
+    scenes = [_Scene(rng, hue) for hue in story.hues]
+    starts = story.starts
+    for index in range(round(sum(story.scenes) * RATE)):
         time = index / RATE
-        number = min(int(time / seconds + 1e-9), len(scenes) - 1)
-        picture = scenes[number].at(time / seconds - number)
-        if dissolve_into is not None:
-            share = (time - dissolve_into * seconds) / DISSOLVE + 0.5
+        number = bisect_right(starts, time + 1e-9) - 1
+        picture = scenes[number].at((time - starts[number]) / story.scenes[number])
+        if (into := story.dissolve_into) is not None:
+            share = (time - starts[into]) / DISSOLVE + 0.5
             if 0 <= share <= 1:
-                before, after = scenes[dissolve_into - 1].at(1.0), scenes[dissolve_into].at(0.0)
+                before, after = scenes[into - 1].at(1.0), scenes[into].at(0.0)
                 picture = np.asarray(cv2.addWeighted(before, 1 - share, after, share, 0), np.uint8)
         yield Image.fromarray(picture)

@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from sources.samples import variety
 from sources.samples.drawing import textured, write
 from sources.samples.media import write_json, write_jsonl, write_video
+from sources.samples.variety import COLOURS
 
 _SIDE = 256
 _RATE = 20
 _DURATION = 6.0
 _CAMERA = "observation.images.front"
 _NAMES = ("right_arm_x", "right_arm_y", "right_arm_z", "right_gripper_width")
-_TASK = "Pick up the orange block and put it on the green mat."
+_BLOCK_COLOUR, _MAT_COLOUR = "orange", "green"
 
 _TABLE = 226.0
 """Row of the table's surface under the block."""
@@ -116,26 +118,64 @@ _STAGNATION = _Episode(
 EPISODES = (_CLEAN, _HESITATION, _UNSTABLE, _STAGNATION)
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """What differs from seed to seed: `tempo` stretches time, `shift` moves block, mat and path, in pixels."""
+
+    block: str = _BLOCK_COLOUR
+    mat: str = _MAT_COLOUR
+    tempo: float = 1.0
+    shift: int = 0
+
+    @classmethod
+    def of(cls, seed: int) -> _Setting:
+        if seed == 0:
+            return cls()
+        rng = np.random.default_rng([seed, 14])
+        block, mat = variety.some_of(rng, ("orange", "red", "yellow", "pink", "green", "purple", "white"), 2)
+        return cls(block, mat, round(float(rng.uniform(0.85, 1.3)), 2), int(rng.integers(-14, 15)))
+
+    @property
+    def task(self) -> str:
+        return f"Pick up the {self.block} block and put it on the {self.mat} mat."
+
+    @property
+    def seconds(self) -> float:
+        return round(_DURATION * self.tempo * _RATE) / _RATE
+
+    def placed(self, episode: _Episode) -> _Episode:
+        """An episode as it goes here."""
+        tempo = self.tempo
+        return _Episode(
+            episode.fault,
+            episode.span and (round(episode.span[0] * tempo, 2), min(round(episode.span[1] * tempo, 2), self.seconds)),
+            tuple(_Pose(pose.time * tempo, pose.x + self.shift, pose.y, pose.width) for pose in episode.poses),
+            tuple((t0 * tempo, t1 * tempo) for t0, t1 in episode.held),
+        )
+
+
 def make(folder: Path, seed: int) -> None:
     """Writes the data set `pick_and_place/` and `truth.json`."""
+    setting = _Setting.of(seed)
+    episodes = [setting.placed(episode) for episode in EPISODES]
     root = folder / "pick_and_place"
     for part in ("meta", "data/chunk-000", f"videos/chunk-000/{_CAMERA}"):
         (root / part).mkdir(parents=True, exist_ok=True)
-    count = round(_DURATION * _RATE)
-    for number, episode in enumerate(EPISODES):
+    count = round(setting.seconds * _RATE)
+    for number, episode in enumerate(episodes):
         rng = np.random.default_rng([seed, 4, number])
         path = _sampled(episode.poses, count)
-        blocks = _blocks(episode, path)
+        blocks = _blocks(episode, path, setting)
         video = root / "videos" / "chunk-000" / _CAMERA / f"episode_{number:06d}.mp4"
-        write_video(video, _pictures(path, blocks, rng), _RATE)
+        write_video(video, _pictures(path, blocks, setting, rng), _RATE)
         _write_table(root / "data" / "chunk-000" / f"episode_{number:06d}.parquet", number, path, rng)
     write_json(root / "meta" / "info.json", _info(count))
-    write_jsonl(root / "meta" / "tasks.jsonl", [{"task_index": 0, "task": _TASK}])
-    listed = [{"episode_index": n, "tasks": [_TASK], "length": count} for n in range(len(EPISODES))]
+    write_jsonl(root / "meta" / "tasks.jsonl", [{"task_index": 0, "task": setting.task}])
+    listed = [{"episode_index": n, "tasks": [setting.task], "length": count} for n in range(len(EPISODES))]
     write_jsonl(root / "meta" / "episodes.jsonl", listed)
     truth = [
-        {"episode": n, "fault": one.fault, "span": list(one.span) if one.span else None, "duration": _DURATION}
-        for n, one in enumerate(EPISODES)
+        {"episode": n, "fault": one.fault, "span": list(one.span) if one.span else None, "duration": setting.seconds}
+        for n, one in enumerate(episodes)
     ]
     write_json(folder / "truth.json", {"pick_and_place": truth})
 
@@ -151,9 +191,9 @@ def _sampled(poses: Sequence[_Pose], count: int) -> NDArray[np.float64]:
     return np.asarray(keys[leg] * (1 - share) + keys[leg + 1] * share)
 
 
-def _blocks(episode: _Episode, path: NDArray[np.float64]) -> NDArray[np.float64]:
+def _blocks(episode: _Episode, path: NDArray[np.float64], setting: _Setting) -> NDArray[np.float64]:
     """(count, 2): the block's centre. It goes with the gripper while held, and falls to the table when not."""
-    x, y, fall = _BLOCK_X, _DOWN, 0.0
+    x, y, fall = _BLOCK_X + setting.shift, _DOWN, 0.0
     found = np.empty((len(path), 2))
     for index, (grip_x, grip_y, _) in enumerate(path):
         time = index / _RATE
@@ -167,10 +207,10 @@ def _blocks(episode: _Episode, path: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _pictures(
-    path: NDArray[np.float64], blocks: NDArray[np.float64], rng: np.random.Generator
+    path: NDArray[np.float64], blocks: NDArray[np.float64], setting: _Setting, rng: np.random.Generator
 ) -> Iterator[Image.Image]:
-    table = _scene(rng)
-    block = textured(int(_BLOCK), int(_BLOCK), (236, 130, 40), 26, rng)
+    table = _scene(setting, rng)
+    block = textured(int(_BLOCK), int(_BLOCK), COLOURS[setting.block], 26, rng)
     ImageDraw.Draw(block).rectangle((0, 0, _BLOCK - 1, _BLOCK - 1), outline=(150, 70, 12), width=3)
     write(ImageDraw.Draw(block), (20, 20), "A", 24, (90, 40, 4), "mm")
     arm = textured(44, 240, (176, 182, 190), 24, rng)
@@ -192,11 +232,13 @@ def _pictures(
         yield image
 
 
-def _scene(rng: np.random.Generator) -> Image.Image:
+def _scene(setting: _Setting, rng: np.random.Generator) -> Image.Image:
     image = textured(_SIDE, _SIDE, (206, 210, 214), 6, rng)
     image.paste(textured(_SIDE, 70, (44, 92, 150), 14, rng), (0, 186))
     draw = ImageDraw.Draw(image)
-    draw.ellipse((_MAT_X - 46, 214, _MAT_X + 46, 240), fill=(76, 160, 84), outline=(40, 110, 52), width=3)
+    mat = _MAT_X + setting.shift
+    colour = (76, 160, 84) if setting.mat == _MAT_COLOUR else COLOURS[setting.mat]
+    draw.ellipse((mat - 46, 214, mat + 46, 240), fill=colour, outline=(40, 110, 52), width=3)
     draw.rectangle((10, 20, 36, 60), fill=(236, 232, 220), outline=(150, 140, 120), width=2)
     return image
 

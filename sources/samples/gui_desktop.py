@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from sources.samples import variety
 from sources.samples.drawing import BLACK, WHITE, write
 from sources.samples.media import Colour, canvas, write_json, write_jsonl, write_video
 
-_SCREEN = (1280, 720)
-_VIDEO = (960, 540)
+_PROGRAMS = (1280, 684)
+"""Size of the part of the screen in which windows are; boxes are given within it."""
+_BAR = 36
+"""Height of the bar below."""
+_SHRUNK = 0.75
+"""Size of the video to that of the screen."""
 _RATE = 10
 _DURATION = 16.0
-_TITLE = "weekly plan"
 _BLUE: Colour = (38, 98, 190)
 _GREY: Colour = (116, 120, 128)
 
@@ -51,10 +55,6 @@ _FILES = (
     _Element("Documents", "ListItemControl", _DOCUMENTS),
     _Element("Pictures", "ListItemControl", (70, 260, 250, 300)),
 )
-_LISTED = (
-    _Element("report.txt", "ListItemControl", _FILE),
-    _Element("budget.txt", "ListItemControl", (300, 310, 760, 360)),
-)
 _EDITOR = (
     _Element("Title", "EditControl", _FIELD),
     _Element("Content", "DocumentControl", _TEXT),
@@ -63,16 +63,86 @@ _EDITOR = (
 )
 
 
+_LINES = (
+    "Monday: meet the team",
+    "Tuesday: write the draft",
+    "Wednesday: check the numbers",
+    "Thursday: ask for comments",
+    "Friday: send the report",
+    "Saturday: rest",
+    "Sunday: walk by the lake",
+    "Next week: start again",
+    "The end of this page",
+)
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """A screen, where on it the windows are, in pixels, and what is behind them."""
+
+    size: tuple[int, int] = (1280, 720)
+    corner: tuple[int, int] = (0, 0)
+    colour: Colour = (54, 96, 128)
+
+    @classmethod
+    def of(cls, seed: int) -> _Desk:
+        if seed == 0:
+            return cls()
+        rng = np.random.default_rng([seed, 19])
+        width, height = 1600, 880
+        left, top = rng.integers(width - _PROGRAMS[0] + 1), rng.integers(height - _BAR - _PROGRAMS[1] + 1)
+        red, green, blue = (int(value) for value in rng.integers(20, 160, 3))
+        return cls((width, height), (int(left), int(top)), (red, green, blue))
+
+    def place(self, x: int, y: int) -> tuple[int, int]:
+        """A point on the screen, of one within the part for windows."""
+        return x + self.corner[0], y + self.corner[1]
+
+
+@dataclass(frozen=True)
+class _Story:
+    """The note that is opened, the one beside it, when each was changed, the new title, and what the note says."""
+
+    file: str = "report.txt"
+    other: str = "budget.txt"
+    days: tuple[str, str] = ("12 May", "3 April")
+    title: str = "weekly plan"
+    lines: tuple[str, ...] = _LINES
+
+    @classmethod
+    def of(cls, seed: int) -> _Story:
+        if seed == 0:
+            return cls()
+        rng = np.random.default_rng([seed, 17])
+        file, other, title = variety.some_of(rng, variety.NAMES, 3)
+        months = variety.some_of(rng, ("January", "March", "May", "June", "August", "October"), 2)
+        first, second = (f"{int(rng.integers(1, 29))} {month}" for month in months)
+        said = tuple(line.rstrip(".").partition(", ")[2].capitalize() for line in variety.steps(rng, len(_LINES)))
+        days = tuple(line.partition(":")[0] for line in _LINES[:-1])
+        lines = (*(f"{day}: {text}" for day, text in zip(days, said, strict=False)), _LINES[-1])
+        return cls(
+            f"{file}.txt", f"{other}.txt", (first, second), f"{title} {variety.one_of(rng, variety.KINDS)}", lines
+        )
+
+    @property
+    def listed(self) -> tuple[_Element, _Element]:
+        return (
+            _Element(self.file, "ListItemControl", _FILE),
+            _Element(self.other, "ListItemControl", (300, 310, 760, 360)),
+        )
+
+
 def make(root: Path, seed: int) -> dict[str, Any]:
     """Writes the episode with its video and logs into `root`, and gives the actions a person would name."""
     rng = np.random.default_rng([seed, 7])
+    story, desk = _Story.of(seed), _Desk.of(seed)
     start = round(float(rng.uniform(1000, 9000)), 4)
-    log = _Log(start, rng)
+    log = _Log(start, rng, desk)
     log.click(1.6, _DOCUMENTS)
     log.click(3.6, _FILE)
     log.click(3.78, _FILE)
     log.click(5.6, _FIELD)
-    for number, letter in enumerate(_TITLE):
+    for number, letter in enumerate(story.title):
         log.key(_WROTE + number * _KEY, letter)
     log.move(9.1, *_middle(_TEXT))
     for notch in range(_NOTCHES):
@@ -81,28 +151,34 @@ def make(root: Path, seed: int) -> dict[str, Any]:
     log.drag(_DRAGGED, (_THUMB[0], y), _DRAGGED + 1.0, (_THUMB[1], y))
     log.click(_SAVED, _SAVE)
     root.mkdir(parents=True, exist_ok=True)
-    write_video(root / "screen.mp4", _frames(log.path), _RATE)
+    write_video(root / "screen.mp4", _frames(log.path, story, desk), _RATE)
     metadata = {
         "system": "Drawn",
-        "screen_width": _SCREEN[0],
-        "screen_height": _SCREEN[1],
+        "screen_width": desk.size[0],
+        "screen_height": desk.size[1],
         "scroll_direction": -1,
         "video_start_timestamp": start,
     }
     write_json(root / "metadata.json", metadata)
-    task = f"Open report.txt, give it the title '{_TITLE}', make the text larger and save it"
+    task = f"Open {story.file}, give it the title '{story.title}', make the text larger and save it"
     write_json(root / "task_name.json", {"task_name": task, "description": ""})
     rows = sorted(log.rows, key=lambda row: float(row["time_stamp"]))
     write_jsonl(root / "events.jsonl", [row | {"event_idx": number} for number, row in enumerate(rows)])
-    clicked = ((1.6, _FILES[0]), (3.6, _LISTED[0]), (5.6, _EDITOR[0]), (_DRAGGED, _EDITOR[2]), (_SAVED, _EDITOR[3]))
+    clicked = (
+        (1.6, _FILES[0]),
+        (3.6, story.listed[0]),
+        (5.6, _EDITOR[0]),
+        (_DRAGGED, _EDITOR[2]),
+        (_SAVED, _EDITOR[3]),
+    )
     write_jsonl(
         root / "element.jsonl",
-        [{"time_stamp": round(start + t - 0.01, 4), "a11y_tree": _node(one, 0)} for t, one in clicked],
+        [{"time_stamp": round(start + t - 0.01, 4), "a11y_tree": _node(one, 0, desk)} for t, one in clicked],
     )
-    trees = ((0.2, _FILES), (2.2, (*_FILES, *_LISTED)), (4.4, _EDITOR), (12.8, _EDITOR))
+    trees = ((0.2, _FILES), (2.2, (*_FILES, *story.listed)), (4.4, _EDITOR), (12.8, _EDITOR))
     write_jsonl(
         root / "a11y.jsonl",
-        [{"time_stamp": round(start + t, 4), "axtree": _window(t, elements)} for t, elements in trees],
+        [{"time_stamp": round(start + t, 4), "axtree": _window(t, elements, story, desk)} for t, elements in trees],
     )
     windows = ((0.1, "files"), (_OPENED, "editor"))
     write_jsonl(
@@ -111,9 +187,9 @@ def make(root: Path, seed: int) -> dict[str, Any]:
     )
     actions = [
         {"time": 1.6, "action": "click", "target": "Documents"},
-        {"time": 3.6, "action": "double_click", "target": "report.txt"},
+        {"time": 3.6, "action": "double_click", "target": story.file},
         {"time": 5.6, "action": "click", "target": "Title"},
-        {"time": _WROTE, "action": "type", "text": _TITLE},
+        {"time": _WROTE, "action": "type", "text": story.title},
         {"time": _SCROLLED, "action": "scroll", "notches": _NOTCHES, "target": "Content"},
         {"time": _DRAGGED, "action": "drag", "target": "Text size"},
         {"time": _SAVED, "action": "click", "target": "Save"},
@@ -125,8 +201,9 @@ def _middle(box: Box) -> tuple[int, int]:
     return (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
 
 
-def _node(element: _Element, depth: int) -> dict[str, Any]:
-    left, top, right, bottom = element.box
+def _node(element: _Element, depth: int, desk: _Desk) -> dict[str, Any]:
+    left, top = desk.place(*element.box[:2])
+    right, bottom = desk.place(*element.box[2:])
     rectangle = {"left": left, "top": top, "right": right, "bottom": bottom}
     return {
         "Name": element.name,
@@ -137,21 +214,22 @@ def _node(element: _Element, depth: int) -> dict[str, Any]:
     }
 
 
-def _window(time: float, elements: Sequence[_Element]) -> dict[str, Any]:
+def _window(time: float, elements: Sequence[_Element], story: _Story, desk: _Desk) -> dict[str, Any]:
     frame = _Element("Files", "WindowControl", (50, 60, 1230, 660))
     if time >= _OPENED:
-        frame = _Element("report.txt", "WindowControl", (290, 60, 990, 680))
-    return _node(frame, 0) | {"Children": [_node(element, 1) for element in elements]}
+        frame = _Element(story.file, "WindowControl", (290, 60, 990, 680))
+    return _node(frame, 0, desk) | {"Children": [_node(element, 1, desk) for element in elements]}
 
 
 class _Log:
     """The mouse and key log as it is written, and the pointer's path (seconds, x, y) for the picture."""
 
-    def __init__(self, start: float, rng: np.random.Generator) -> None:
+    def __init__(self, start: float, rng: np.random.Generator, desk: _Desk) -> None:
         self.rows: list[dict[str, Any]] = []
         self.path: list[tuple[float, int, int]] = [(0.0, 1100, 640)]
         self._start = start
         self._rng = rng
+        self._desk = desk
 
     def move(self, time: float, x: int, y: int, seconds: float = 0.6) -> None:
         """Moves that reach (x, y) at `time`."""
@@ -177,7 +255,7 @@ class _Log:
         self._button(until, *end, False)
 
     def scroll(self, time: float, x: int, y: int) -> None:
-        self._add(time, action="scroll", x=x, y=y, dx=0, dy=-1)
+        self._at(time, "scroll", x, y, dx=0, dy=-1)
 
     def key(self, time: float, letter: str) -> None:
         name, code = ("space", "Key.space") if letter == " " else (letter, f"'{letter}'")
@@ -186,38 +264,52 @@ class _Log:
 
     def _move(self, time: float, x: int, y: int) -> None:
         self.path.append((time, x, y))
-        self._add(time, action="move", x=x, y=y)
+        self._at(time, "move", x, y)
 
     def _button(self, time: float, x: int, y: int, pressed: bool) -> None:
-        self._add(time, action="click", x=x, y=y, button="left", pressed=pressed)
+        self._at(time, "click", x, y, button="left", pressed=pressed)
+
+    def _at(self, time: float, action: str, x: int, y: int, **row: Any) -> None:
+        across, down = self._desk.place(x, y)
+        self._add(time, action=action, x=across, y=down, **row)
 
     def _add(self, time: float, **row: Any) -> None:
         self.rows.append({"time_stamp": round(self._start + time, 4), **row})
 
 
-def _frames(path: Sequence[tuple[float, int, int]]) -> Iterator[Image.Image]:
+def _frames(path: Sequence[tuple[float, int, int]], story: _Story, desk: _Desk) -> Iterator[Image.Image]:
+    width, height = desk.size
+    video = round(_SHRUNK * width), round(_SHRUNK * height)
     times = np.array([time for time, _, _ in path])
     for index in range(round(_DURATION * _RATE)):
         time = index / _RATE
-        image, draw = canvas(_SCREEN, (54, 96, 128))
+        programs, draw = canvas(_PROGRAMS, desk.colour)
         # What an input changes is on the screen a tenth of a second later.
-        _draw(image, draw, time - 0.1, path)
-        _, x, y = path[int(np.searchsorted(times, time, side="right")) - 1]
+        _draw(programs, draw, time - 0.1, path, story)
+        image, draw = canvas(desk.size, desk.colour)
+        image.paste(programs, desk.corner)
+        draw.rectangle((0, height - _BAR, width, height), fill=(30, 40, 54))
+        write(draw, (24, height - _BAR // 2), "Start", 20, WHITE)
+        x, y = desk.place(*path[int(np.searchsorted(times, time, side="right")) - 1][1:])
         arrow = [(0, 0), (0, 24), (6, 18), (10, 27), (14, 25), (10, 17), (18, 17)]
         draw.polygon([(x + dx, y + dy) for dx, dy in arrow], fill=WHITE, outline=BLACK)
-        yield image.resize(_VIDEO, Image.Resampling.LANCZOS)
+        yield image.resize(video, Image.Resampling.LANCZOS)
 
 
-def _draw(image: Image.Image, draw: ImageDraw.ImageDraw, time: float, path: Sequence[tuple[float, int, int]]) -> None:
-    draw.rectangle((0, 684, 1280, 720), fill=(30, 40, 54))
-    write(draw, (24, 702), "Start", 20, WHITE)
+def _draw(
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    time: float,
+    path: Sequence[tuple[float, int, int]],
+    story: _Story,
+) -> None:
     if time < 3.86:
-        _draw_files(draw, documents=time >= 1.68)
+        _draw_files(draw, story, documents=time >= 1.68)
     else:
-        _draw_editor(image, draw, time, path)
+        _draw_editor(image, draw, time, path, story)
 
 
-def _draw_files(draw: ImageDraw.ImageDraw, documents: bool) -> None:
+def _draw_files(draw: ImageDraw.ImageDraw, story: _Story, documents: bool) -> None:
     draw.rectangle((50, 60, 1230, 660), fill=WHITE)
     draw.rectangle((50, 60, 1230, 110), fill=(226, 230, 236))
     write(draw, (76, 86), "Files", 24)
@@ -232,37 +324,28 @@ def _draw_files(draw: ImageDraw.ImageDraw, documents: bool) -> None:
         return
     write(draw, (300, 214), "Name", 19, _GREY)
     write(draw, (640, 214), "Changed", 19, _GREY)
-    for element, day in zip(_LISTED, ("12 May", "3 April"), strict=True):
+    for element, day in zip(story.listed, story.days, strict=True):
         y = _middle(element.box)[1]
         draw.line([(300, element.box[3]), (1200, element.box[3])], fill=(228, 230, 234), width=2)
         write(draw, (310, y), element.name, 24)
         write(draw, (640, y), day, 22, _GREY)
 
 
-_LINES = (
-    "Monday: meet the team",
-    "Tuesday: write the draft",
-    "Wednesday: check the numbers",
-    "Thursday: ask for comments",
-    "Friday: send the report",
-    "Saturday: rest",
-    "Sunday: walk by the lake",
-    "Next week: start again",
-    "The end of this page",
-)
-
-
 def _draw_editor(
-    image: Image.Image, draw: ImageDraw.ImageDraw, time: float, path: Sequence[tuple[float, int, int]]
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    time: float,
+    path: Sequence[tuple[float, int, int]],
+    story: _Story,
 ) -> None:
-    _draw_files(draw, documents=True)
+    _draw_files(draw, story, documents=True)
     draw.rectangle((290, 60, 990, 680), fill=WHITE, outline=_GREY, width=3)
     draw.rectangle((293, 63, 987, 112), fill=_BLUE)
-    write(draw, (316, 88), "report.txt", 24, WHITE)
+    write(draw, (316, 88), story.file, 24, WHITE)
     focused = time >= 5.68
     draw.rectangle(_FIELD, fill=WHITE, outline=_BLUE if focused else (180, 184, 190), width=3)
-    typed = sum(time >= _WROTE + number * _KEY for number in range(len(_TITLE)))
-    write(draw, (346, 165), _TITLE[:typed] or "Title", 26, BLACK if typed else _GREY)
+    typed = sum(time >= _WROTE + number * _KEY for number in range(len(story.title)))
+    write(draw, (346, 165), story.title[:typed] or "Title", 26, BLACK if typed else _GREY)
     thumb = _THUMB[0]
     if time >= _DRAGGED:
         dragged = [x for t, x, _ in path if _DRAGGED <= t <= min(time, _DRAGGED + 1.0)]
@@ -271,7 +354,7 @@ def _draw_editor(
     notches = sum(time >= _SCROLLED + notch * _NOTCH for notch in range(_NOTCHES))
     text = Image.new("RGB", (_TEXT[2] - _TEXT[0], _TEXT[3] - _TEXT[1]), (248, 249, 251))
     pen = ImageDraw.Draw(text)
-    for row, line in enumerate(_LINES):
+    for row, line in enumerate(story.lines):
         write(pen, (18, 34 + round(1.9 * size) * row - 42 * notches), line, size)
     image.paste(text, _TEXT[:2])
     draw.rectangle(_TEXT, outline=(180, 184, 190), width=2)

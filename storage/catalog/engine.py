@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -21,7 +22,7 @@ from storage.location import Location
 
 T = TypeVar("T")
 
-HEAD = "0004"
+HEAD = "0007"
 """The newest revision under storage/migrations."""
 WRITE = {"dataclaw_write": True}
 """Execution options of a transaction that will write."""
@@ -59,7 +60,9 @@ def connect(url: str) -> Engine:
     try:
         parsed = make_url(url)
         options: dict[str, Any] = {}
-        if parsed.get_backend_name() == "postgresql":
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            parsed = parsed.set(database=unquote(parsed.database))  # SQLAlchemy does so from 2.1 on
+        elif parsed.get_backend_name() == "postgresql":
             options = dict(_POOL)
             if parsed.get_dialect().driver.startswith("psycopg"):
                 given = set(parsed.query)

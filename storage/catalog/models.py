@@ -1,4 +1,4 @@
-"""The tables of the catalog. Every row belongs to a corpus, so that many corpora may share one database.
+"""The tables of the catalog. Every row but those of models belongs to a corpus, so that many may share one database.
 
 Keys are natural (content hashes); a URI is keyed by its SHA-256, since a path may be longer than an index entry.
 """
@@ -9,7 +9,20 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -40,6 +53,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
         str: Text(),
         int: BigInteger(),
+        float: Double(),
         bytes: LargeBinary(),
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
@@ -57,6 +71,8 @@ class CorpusRow(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     name: Mapped[str]
     created: Mapped[datetime]
+    unsettled: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How often a folder has ceased to be one of FolderRow."""
 
 
 class _OfCorpus:
@@ -227,6 +243,32 @@ class SlotRow(_OfCorpus, Base):
     __table_args__ = (Index("slots_by_unit", "corpus_id", "unit", "slot_key"),)
 
 
+class InputRow(_OfCorpus, Base):
+    """A unit that was asked of an input (storage.catalog.inputs), so that the next plan need not look at the input to
+    know. An input of which several units are asked has as many rows."""
+
+    __tablename__ = "inputs"
+    unit: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    key: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    slot_key: Mapped[str] = mapped_column(_KEY)
+    settled: Mapped[bool]
+    """The unit was done, and the slot held it, when that was looked at last."""
+    # By unit, the rows lie in the order of units and slots, beside which they are looked at every night.
+    __table_args__ = (Index("inputs_by_key", "corpus_id", "key", "settled"), {"sqlite_with_rowid": False})
+
+
+class FolderRow(_OfCorpus, Base):
+    """A folder all of whose inputs were settled, so that the next plan need not look at them one by one."""
+
+    __tablename__ = "folders"
+    place: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    """What the keys of its inputs begin with."""
+    sign: Mapped[str] = mapped_column(_KEY)
+    """Of its listing."""
+    inputs: Mapped[int] = mapped_column(BigInteger)
+    units: Mapped[int] = mapped_column(BigInteger)
+
+
 class RejectRow(_OfCorpus, Base):
     """What a filtered unit had made, with the verdict on it."""
 
@@ -294,3 +336,81 @@ class QuarantineRow(_OfCorpus, Base):
     last_run: Mapped[str] = mapped_column(String(128))
     since: Mapped[datetime]
     released_run: Mapped[str | None] = mapped_column(String(128))
+
+
+class ModelRow(Base):
+    """A name under which models are registered. Models belong to the database, not to a corpus: one that was trained on
+    a corpus may build another. The row is what changes to its versions wait for."""
+
+    __tablename__ = "models"
+    name: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    last: Mapped[int]
+    """The highest number that was given out: none is used again."""
+    created: Mapped[datetime]
+
+
+class ModelVersionRow(Base):
+    """A version of a model (schemas.model.ModelVersion). Its files lie at `place`."""
+
+    __tablename__ = "model_versions"
+    name: Mapped[str] = mapped_column(_KEY, ForeignKey("models.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(_KEY)
+    """Of the weights."""
+    weights: Mapped[dict[str, Any]]
+    place: Mapped[str]
+    prompting: Mapped[dict[str, Any]]
+    corpus_id: Mapped[str | None] = mapped_column(String(36))
+    """Of what it was trained on: a corpus of this database or of another one."""
+    snapshot: Mapped[int | None]
+    recipe: Mapped[dict[str, Any]]
+    recipe_hash: Mapped[str] = mapped_column(_KEY)
+    code_version: Mapped[str]
+    metrics: Mapped[dict[str, Any]]
+    registered: Mapped[datetime]
+    registered_by: Mapped[str]
+    __table_args__ = (
+        Index(
+            "model_versions_current",
+            "name",
+            "kind",
+            unique=True,
+            sqlite_where=text("state = 'current'"),
+            postgresql_where=text("state = 'current'"),
+        ),
+    )
+
+
+class ModelParentRow(Base):
+    """A version that another one was made from."""
+
+    __tablename__ = "model_parents"
+    name: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    parent_name: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    parent_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    __table_args__ = (
+        ForeignKeyConstraint(["name", "number"], ["model_versions.name", "model_versions.number"]),
+        ForeignKeyConstraint(["parent_name", "parent_number"], ["model_versions.name", "model_versions.number"]),
+    )
+
+
+class ModelPromotionRow(Base):
+    """That a version became the current one of its kind, in the place of which, and whether that was rolled back."""
+
+    __tablename__ = "model_promotions"
+    name: Mapped[str] = mapped_column(_KEY, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    turn: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int]
+    replaced: Mapped[int | None]
+    promoted: Mapped[datetime]
+    promoted_by: Mapped[str]
+    undone: Mapped[datetime | None]
+    undone_by: Mapped[str | None]
+    __table_args__ = (
+        ForeignKeyConstraint(["name", "number"], ["model_versions.name", "model_versions.number"]),
+        ForeignKeyConstraint(["name", "replaced"], ["model_versions.name", "model_versions.number"]),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from schemas.errors import Problem
 from schemas.manifest import Shard
@@ -30,6 +31,21 @@ class Claimed:
 
     taken: frozenset[str]
     held: Mapping[str, str]
+
+
+class SettledFolder(NamedTuple):
+    """A folder all of whose inputs are settled: a sign of its listing, and how many inputs and units it has."""
+
+    sign: str
+    inputs: int
+    units: int
+
+
+class SettledFolders(NamedTuple):
+    """The folders all of whose inputs are settled, by place, and how often a folder has ceased to be one."""
+
+    unsettled: int
+    known: Mapping[str, SettledFolder]
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,24 @@ class Judged:
     @property
     def outcome(self) -> Outcome:
         return Outcome.DONE if self.problem is None else Outcome.FILTERED
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row as it lies in a snapshot."""
+
+    unit: str
+    triplet: str
+    shard: Shard
+    split: Split
+
+
+@dataclass(frozen=True)
+class Turned:
+    """What a rollback changed: rows brought back, and rows taken back."""
+
+    restored: int
+    withdrawn: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, ColumnElement, Engine, String, any_, column, func, insert, literal, select, update
+from sqlalchemy import ARRAY, ColumnElement, Engine, String, any_, func, insert, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -29,6 +29,11 @@ class Tables:
         self._engine = engine
         self._corpus = corpus_id
 
+    @property
+    def corpus(self) -> str:
+        """The id of the corpus."""
+        return self._corpus
+
     def of(self, model: type[Base]) -> ColumnElement[bool]:
         """The condition that a row belongs to this corpus."""
         column: InstrumentedAttribute[str] = model.corpus_id  # type: ignore[attr-defined]
@@ -44,7 +49,7 @@ class Tables:
     def rows(
         self,
         session: Session,
-        columns: Sequence[InstrumentedAttribute[Any]],
+        columns: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]],
         key: InstrumentedAttribute[str],
         values: Iterable[str],
         *conditions: ColumnElement[bool],
@@ -56,18 +61,6 @@ class Tables:
         for chunk in chunks(dict.fromkeys(values), _MANY if dialect in _ONE_PARAMETER else _CHUNK):
             among = _ONE_PARAMETER.get(dialect, _listed)(key, chunk)
             yield from session.execute(select(*columns).where(self.of(model), among, *conditions))
-
-    def but(
-        self, session: Session, values: Iterable[str], found: Callable[[ColumnElement[str]], ColumnElement[bool]]
-    ) -> Iterator[str]:
-        """An anti-join: those of `values` for which no row is `found`. Only they travel, where the database can."""
-        dialect = session.get_bind().dialect.name
-        for chunk in chunks(values, _MANY if dialect in _AS_TABLE else 1):
-            if dialect in _AS_TABLE:
-                value = _AS_TABLE[dialect](chunk)
-                yield from session.scalars(select(value).where(~found(value)))
-            elif not session.scalar(select(found(literal(chunk[0], String)))):
-                yield chunk[0]
 
     def first_of(
         self,
@@ -193,21 +186,6 @@ def _in_array(key: InstrumentedAttribute[str], values: Sequence[str]) -> ColumnE
     return key == any_(literal(list(values), ARRAY(String)))
 
 
-def _json_table(values: Sequence[str]) -> ColumnElement[str]:
-    value: ColumnElement[str] = func.json_each(json.dumps(values)).table_valued(column("value", String)).c.value
-    return value
-
-
-def _array_table(values: Sequence[str]) -> ColumnElement[str]:
-    array = literal(list(values), ARRAY(String))
-    value: ColumnElement[str] = func.unnest(array, type_=String).column_valued("value")
-    return value
-
-
-_AS_TABLE: Mapping[str, Callable[[Sequence[str]], ColumnElement[str]]] = {
-    "sqlite": _json_table,
-    "postgresql": _array_table,
-}
 _ONE_PARAMETER: Mapping[str, Callable[[InstrumentedAttribute[str], Sequence[str]], ColumnElement[bool]]] = {
     "sqlite": _in_json,
     "postgresql": _in_array,

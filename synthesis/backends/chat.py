@@ -55,11 +55,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """One question to a model. `schema` is a JSON Schema that the answer must satisfy; None for free text."""
+    """One question to a model. `schema` is a JSON Schema that the answer must satisfy; None for free text. `adapter`
+    names one of several that the chat has; None asks the model as it is."""
 
     messages: tuple[Message, ...]
     schema: str | None
     sampling: Sampling = Sampling()
+    adapter: str | None = None
 
 
 class Finish(StrEnum):

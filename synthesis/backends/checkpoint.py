@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from synthesis.backends.chat import Message
+from synthesis.backends.chat import Message, Picture
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -128,18 +128,21 @@ class Checkpoint:
                 text = text.replace(special, f"{special[:1]} {special[1:]}")
         return text
 
-    def parts(self, message: Message) -> list[str | Image.Image]:
-        """A message's texts and decoded pictures in their order; texts that follow each other keep their distance."""
-        parts: list[str | Image.Image] = []
+    def told(self, message: Message) -> list[str | Picture]:
+        """A message's texts and pictures in their order; texts that follow each other keep their distance."""
+        told: list[str | Picture] = []
         for part in message.parts:
             if not isinstance(part, str):
-                with Image.open(BytesIO(part.data)) as image:
-                    parts.append(image.convert("RGB"))
-            elif parts and isinstance(parts[-1], str):
-                parts[-1] = f"{parts[-1]}\n\n{self.as_text(part)}"
+                told.append(part)
+            elif told and isinstance(told[-1], str):
+                told[-1] = f"{told[-1]}\n\n{self.as_text(part)}"
             else:
-                parts.append(self.as_text(part))
-        return parts
+                told.append(self.as_text(part))
+        return told
+
+    def parts(self, message: Message) -> list[str | Image.Image]:
+        """As :meth:`told`, pictures decoded."""
+        return [part if isinstance(part, str) else _decoded(part) for part in self.told(message)]
 
     def _picture_settings(self) -> Mapping[str, Any]:
         for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
@@ -151,3 +154,8 @@ class Checkpoint:
             if settings:
                 return dict(settings)
         return {}
+
+
+def _decoded(picture: Picture) -> Image.Image:
+    with Image.open(BytesIO(picture.data)) as image:
+        return image.convert("RGB")

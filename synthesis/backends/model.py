@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from experts.weights import not_installed
 from schemas.base import canonical_json
 from schemas.errors import Problem, UsageError
 from schemas.recipe import ModelSpec, Serving, Synthesis
 from schemas.score import Score
-from schemas.trail import Step, Trail
+from schemas.trail import Routed, Step, Trail
 from schemas.usage import Usage
 from synthesis import prompt, showing
 from synthesis.backends.chat import (
@@ -53,7 +54,9 @@ class ModelBackend(ABC):
     name: str
     prompt_version: str | None = VERSION
 
-    def __init__(self, settings: Synthesis, serving: Serving) -> None:
+    def __init__(
+        self, settings: Synthesis, serving: Serving, adapters: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         if settings.model is None:
             raise UsageError(
                 f"backend {self.name}",
@@ -62,6 +65,8 @@ class ModelBackend(ABC):
             )
         self.settings = settings.model
         self.serving = serving
+        self.adapters = adapters
+        """Folders of those that requests may name."""
         self.chat = self.open_chat(settings.model, serving)
         self.model: str | None = self.chat.model
 
@@ -73,8 +78,17 @@ class ModelBackend(ABC):
     def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
         """The chat of this backend. Loads no weights yet."""
 
+    def chat_for(self, evidence: Evidence) -> tuple[Chat, Routed | None]:
+        """Who answers a task, and where there are several, why it is that one."""
+        return self.chat, None
+
+    def chat_of(self, trail: Trail) -> Chat:
+        """Who answered."""
+        return self.chat
+
     def start(self, agent: Agent, evidence: Evidence, purse: Purse) -> ModelWriter:
-        return ModelWriter(self.chat, self.settings, agent, evidence, purse)
+        chat, route = self.chat_for(evidence)
+        return ModelWriter(chat, self.settings, agent, evidence, purse, route)
 
     async def close(self) -> None:
         await self.chat.close()
@@ -107,7 +121,7 @@ class VLLMBackend(ModelBackend):
     def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
         from synthesis.backends.vllm import VLLMChat
 
-        return VLLMChat(model, serving)
+        return VLLMChat(model, serving, self.adapters)
 
     def lacks(self) -> list[Problem]:
         from synthesis.backends.vllm import EXTRA
@@ -123,18 +137,27 @@ class TransformersBackend(ModelBackend):
     def open_chat(self, model: ModelSpec, serving: Serving) -> Chat:
         from synthesis.backends.transformers import TransformersChat
 
-        return TransformersChat(model, serving)
+        return TransformersChat(model, serving, self.adapters)
 
     def lacks(self) -> list[Problem]:
         from synthesis.backends.transformers import EXTRA
 
-        return not_installed(f"backend {self.name}", EXTRA, "torch", "transformers")
+        adapted = ("peft",) if self.settings.adapter or self.adapters else ()
+        return not_installed(f"backend {self.name}", EXTRA, "torch", "transformers", *adapted)
 
 
 class ModelWriter:
     """One output by a model."""
 
-    def __init__(self, chat: Chat, settings: ModelSpec, agent: Agent, evidence: Evidence, purse: Purse) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        settings: ModelSpec,
+        agent: Agent,
+        evidence: Evidence,
+        purse: Purse,
+        route: Routed | None = None,
+    ) -> None:
         self._chat = chat
         self._settings = settings
         self._agent = agent
@@ -142,7 +165,7 @@ class ModelWriter:
         self._purse = purse
         self._conversation: tuple[Message, ...] = ()
         self.usage = Usage()
-        self.trail: Trail | None = Trail(model=chat.model, prompt_version=VERSION)
+        self.trail: Trail | None = Trail(model=chat.model, prompt_version=VERSION, route=route)
 
     async def write(self) -> str:
         windows = await self._choose()
@@ -152,7 +175,7 @@ class ModelWriter:
         """Asks for the whole output again, with what the verifier said of this one."""
         conversation = (*self._conversation, Message("assistant", (output,)), prompt.repairing(score))
         try:
-            reply = await self._ask(Step.REPAIR, conversation, self._agent.schema)
+            reply = await self._ask(Step.REPAIR, conversation, self._held_to)
         except (TooLongError, StreamSpentError):
             return None  # there is no room to say it in: the verdict on what there is stands
         self._conversation = conversation
@@ -175,7 +198,7 @@ class ModelWriter:
         moments = self._moments(prompt.whole(self._evidence), most)
         sheets = await asyncio.to_thread(showing.contact_sheets, self._evidence.streams, moments)
         asked = prompt.choosing(self._evidence, sheets, int(self._settings.anchor_tokens * share))
-        conversation = prompt.conversation(self._agent, self._evidence, asked)
+        conversation = prompt.conversation(self._agent, self._evidence, asked, self._settings.brief)
         reply = await self._ask(Step.CHOOSE, conversation, prompt.windows_schema(self._evidence))
         return reply.text
 
@@ -183,9 +206,10 @@ class ModelWriter:
         moments = self._moments(windows, int(self._settings.frames * share))
         streams = self._evidence.streams
         frames = await asyncio.to_thread(showing.frames, streams, moments, self._settings.image_side)
-        asked = prompt.writing(self._evidence, windows, frames, int(self._settings.anchor_tokens * share))
-        conversation = prompt.conversation(self._agent, self._evidence, asked)
-        reply = await self._ask(Step.WRITE, conversation, self._agent.schema)
+        told = prompt.told(self._evidence, windows, int(self._settings.anchor_tokens * share))
+        asked = prompt.writing(self._evidence, told, frames)
+        conversation = prompt.conversation(self._agent, self._evidence, asked, self._settings.brief)
+        reply = await self._ask(Step.WRITE, conversation, self._held_to)
         self._conversation = conversation
         return _canonical(reply.text)
 
@@ -200,9 +224,14 @@ class ModelWriter:
                 share /= 2
         return await step(share)
 
+    @property
+    def _held_to(self) -> str | None:
+        """The schema that the engine holds an output to."""
+        return self._agent.schema if self._settings.constrained else None
+
     # --- one question ---------------------------------------------------------------------------------------------
 
-    async def _ask(self, step: Step, conversation: tuple[Message, ...], schema: str) -> Reply:
+    async def _ask(self, step: Step, conversation: tuple[Message, ...], schema: str | None) -> Reply:
         """The answer to a question; asked once more when it is empty or cut off.
 
         Raises:

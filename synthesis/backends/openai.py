@@ -219,7 +219,7 @@ class OpenAIChat:
     def _body(self, question: _Question, unknown: frozenset[str]) -> bytes:
         sampling = question.request.sampling
         body: dict[str, Any] = {
-            "model": self._served,
+            "model": question.request.adapter or self._served,
             "messages": question.messages,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,

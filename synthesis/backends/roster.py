@@ -15,14 +15,16 @@ BACKENDS = Roster(
         "openai": "synthesis.backends.model:OpenAIBackend",
         "vllm": "synthesis.backends.model:VLLMBackend",
         "transformers": "synthesis.backends.model:TransformersBackend",
+        "model": "synthesis.backends.registered:RegisteredBackend",
     },
 )
 
 
 def backend_class(name: str) -> type[Backend]:
-    """The class of a backend; made with the recipe's settings for synthesis and for serving.
+    """The class of a backend; made with the recipe's settings for synthesis and for serving. All registered models
+    (`model:NAME@NUMBER`) have one.
 
     Raises:
         UsageError: no backend has this name.
     """
-    return cast(type[Backend], BACKENDS.load(name))
+    return cast(type[Backend], BACKENDS.load(name.partition(":")[0]))

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from experts.batches import is_out_of_memory
 from experts.weights import device_of
-from schemas.errors import DataClawError, UsageError
+from schemas.errors import DataClawError, UsageError, extra, unknown_name
 from schemas.recipe import ModelSpec, Serving
 from schemas.usage import Usage
 from synthesis.backends.chat import Finish, Message, Reply, Request, Sampling, TooLongError, UnavailableError
@@ -24,19 +26,26 @@ from synthesis.backends.constrain import constrainable
 
 log = logging.getLogger(__name__)
 
-EXTRA = "pip install 'dataclaw-factory[transformers]'"
+EXTRA = extra("transformers")
+_OWN = "own"
+"""What PEFT calls `model.adapter`; other adapters have the names by which requests ask for them."""
 
 
 class TransformersChat:
     """A model in this process, loaded at the first request; it generates in a thread of its own.
 
-    Requests that wait are answered together when they draw tokens alike: greedily, with equal bounds. Those with a
-    temperature go one by one, so that an answer depends on its own seed and not on its company. A batch too large for
-    memory is taken apart. A schema that xgrammar refuses is not held to, which is logged once per schema.
+    Requests that wait are answered together when they draw tokens alike: greedily, with equal bounds and by the same
+    adapter. Those with a temperature go one by one, so that an answer depends on its own seed and not on its company. A
+    batch too large for memory is taken apart. A schema that xgrammar refuses is not held to, which is logged once per
+    schema.
+
+    Args:
+        adapters: folders of LoRA adapters that requests may name, besides `model.adapter`; they share the base.
     """
 
-    def __init__(self, model: ModelSpec, serving: Serving) -> None:
+    def __init__(self, model: ModelSpec, serving: Serving, adapters: Mapping[str, str] = MappingProxyType({})) -> None:
         self.model = f"{model.name}+{model.adapter}" if model.adapter else model.name
+        self._adapters = adapters
         self._spec = model
         self._serving = serving
         self._checkpoint = Checkpoint(model.name)
@@ -111,7 +120,7 @@ class TransformersChat:
         if not requests:
             return []
         if self._loaded is None:
-            self._loaded = _Model(self._spec, self._serving, self._checkpoint)
+            self._loaded = _Model(self._spec, self._serving, self._checkpoint, self._adapters)
         try:
             return self._loaded.answers(requests)
         except Exception as error:
@@ -128,26 +137,30 @@ class TransformersChat:
 class _Waiting:
     request: Request
     reply: asyncio.Future[Reply]
-    alike: tuple[Sampling, bool, bool] | None = field(init=False)
+    alike: tuple[Sampling, bool, bool, str | None] | None = field(init=False)
     """Equal for requests that can be answered together; None for one that must be alone."""
 
     def __post_init__(self) -> None:
         seen = any(message.pictures for message in self.request.messages)
         greedy = self.request.sampling.temperature == 0
-        self.alike = (self.request.sampling, seen, self.request.schema is None) if greedy else None
+        likeness = (self.request.sampling, seen, self.request.schema is None, self.request.adapter)
+        self.alike = likeness if greedy else None
 
 
 class _Model:
     """Weights, processor and grammars, as one thread uses them."""
 
-    def __init__(self, spec: ModelSpec, serving: Serving, checkpoint: Checkpoint) -> None:
+    def __init__(self, spec: ModelSpec, serving: Serving, checkpoint: Checkpoint, adapters: Mapping[str, str]) -> None:
+        own = {} if spec.adapter is None else {_OWN: spec.adapter}
+        self._adapters = {**own, **adapters}
+        self._usual = next(iter(own), None)
         try:
             import torch  # noqa: F401
             import transformers
             import xgrammar
             from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-            if spec.adapter is not None:
+            if self._adapters:
                 import peft
         except ImportError as error:
             raise UsageError("backend transformers", f"a package is missing: {error}", f"Run {EXTRA}.") from error
@@ -159,8 +172,11 @@ class _Model:
             kind = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
             self._device = device_of()
             model = kind.from_pretrained(spec.name, dtype=serving.dtype)
-            if spec.adapter is not None:
-                model = peft.PeftModel.from_pretrained(model, spec.adapter)
+            for number, (name, folder) in enumerate(self._adapters.items()):
+                if number == 0:
+                    model = peft.PeftModel.from_pretrained(model, folder, adapter_name=name)
+                else:
+                    model.load_adapter(folder, adapter_name=name)
             self._model = model.to(self._device).eval()
             loader = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
             self._processor = loader.from_pretrained(spec.name)
@@ -186,7 +202,8 @@ class _Model:
         self._grammars: dict[str, Any] = {}
 
     def answers(self, requests: Sequence[Request]) -> list[Reply | Exception]:
-        """Replies to requests of equal sampling, all with a schema or all without, all with pictures or all without."""
+        """Replies to requests of equal sampling and adapter, all with a schema or all without, all with pictures or all
+        without."""
         ends: dict[int, Reply | Exception] = {}
         fitting: list[int] = []
         for number, request in enumerate(requests):
@@ -215,6 +232,8 @@ class _Model:
         return [batch for batch in (held, free) if batch]
 
     def _check(self, request: Request, inputs: Any) -> None:
+        if request.adapter is not None and request.adapter not in self._adapters:
+            raise unknown_name("adapter", request.adapter, self._adapters)
         length, most = inputs["input_ids"].shape[1], request.sampling.max_tokens
         if length + most > self._context:
             cause = f"{length} tokens of prompt and {most} of answer do not fit into its context of {self._context}"
@@ -270,7 +289,7 @@ class _Model:
         if grammars[0] is not None:
             settings["logits_processor"] = [LogitsProcessor(grammars)]
         devices = [self._device] if self._device.startswith("cuda") else []
-        with torch.inference_mode(), torch.random.fork_rng(devices=devices):
+        with torch.inference_mode(), torch.random.fork_rng(devices=devices), self._as(requests[0].adapter):
             torch.manual_seed(sampling.seed)
             written = self._model.generate(
                 **inputs, max_new_tokens=sampling.max_tokens, pad_token_id=self._tokenizer.pad_token_id, **settings
@@ -279,6 +298,17 @@ class _Model:
             self._reply(request, inputs["input_ids"][row], inputs["attention_mask"][row], written[row, length:])
             for row, request in enumerate(requests)
         ]
+
+    def _as(self, adapter: str | None) -> AbstractContextManager[Any]:
+        """The model with one of its adapters, or with none."""
+        named = adapter or self._usual
+        if not self._adapters:
+            return nullcontext()
+        if named is None:
+            without: AbstractContextManager[Any] = self._model.disable_adapter()
+            return without
+        self._model.set_adapter(named)
+        return nullcontext()
 
     def _reply(self, request: Request, prompt: Any, mask: Any, written: Any) -> Reply:
         ends = self._model.generation_config.eos_token_id

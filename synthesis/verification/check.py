@@ -47,6 +47,8 @@ class AnchorIndex:
         self._ids: dict[int, str] = {}
         self._cited: dict[str, FactualAnchor] = {}
         self._contents: dict[int, str] = {}
+        self.said: dict[tuple[str, str | None, tuple[str, ...]], int | None] = {}
+        """Where texts stand at any time, by text, stream and kinds: many answers to one question quote the same."""
         by_kind: dict[str, dict[str, list[int]]] = {}
         for position, anchor in enumerate(anchors):
             by_kind.setdefault(anchor.stream, {}).setdefault(anchor.kind, []).append(position)
@@ -250,10 +252,10 @@ def _quote(claim: Claim, index: AnchorIndex) -> Support:
     if not text:
         return _no(claim, "it quotes nothing")
     kinds = claim.kinds or TEXT_KINDS
-    found = _best(_quotes(claim, text, index, kinds))
+    found = _said(claim, text, index, kinds) if claim.t0 is None else _best(_quotes(claim, text, index, kinds))
     if found is not None:
         return _yes(claim, index, [found])
-    elsewhere = _best(_quotes(claim.model_copy(update={"t0": None, "t1": None}), text, index, kinds))
+    elsewhere = _said(claim, text, index, kinds)
     reason = f'no {_kinds(claim.kinds) if claim.kinds else "text"} says "{text}"{_window(claim)}'
     if elsewhere is not None and claim.t0 is not None:
         anchor = index.anchors[elsewhere]
@@ -261,12 +263,21 @@ def _quote(claim: Claim, index: AnchorIndex) -> Support:
     return _no(claim, reason)
 
 
+def _said(claim: Claim, text: str, index: AnchorIndex, kinds: Sequence[str]) -> int | None:
+    """The best anchor for a quote at any time. It is looked for in all of them, so what is found is kept."""
+    key = (text, claim.stream, tuple(kinds))
+    if key not in index.said:
+        anytime = claim.model_copy(update={"t0": None, "t1": None})
+        index.said[key] = _best(_quotes(anytime, text, index, kinds))
+    return index.said[key]
+
+
 def _quotes(
     claim: Claim, text: str, index: AnchorIndex, kinds: Sequence[str]
 ) -> Iterator[tuple[tuple[float, ...], int]]:
     for position in _around(claim, index, kinds):
         content = index.content(position)
-        if not stands_in(text, content):
+        if text not in content or not stands_in(text, content):  # the first costs little and mostly decides
             continue
         anchor = index.anchors[position]
         if claim.t0 is not None and claim.t1 is not None and not _shares(claim.t0, claim.t1, anchor):

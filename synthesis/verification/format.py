@@ -18,6 +18,8 @@ from schemas.errors import UsageError
 MAX_ERRORS = 20
 """So many errors are reported; a long broken output has thousands, and the first ones say it."""
 
+_BOUNDS = {"maxItems": "at most", "maxLength": "at most", "minItems": "at least", "minLength": "at least"}
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -42,8 +44,7 @@ def parse(output: str, schema: str) -> Parsed:
         UsageError: the schema itself is not a valid JSON Schema.
     """
     try:
-        value = json.loads(output, parse_constant=_refuse, parse_float=_finite)
-        canonical_json(value).encode()  # refuses half surrogate pairs, which no UTF-8 file can hold
+        value = loads(output)
     except (ValueError, RecursionError) as error:
         return Parsed(errors=(f": not valid JSON ({error})",))
     try:
@@ -53,6 +54,18 @@ def parse(output: str, schema: str) -> Parsed:
     if errors:
         return Parsed(errors=tuple(_tell(error) for error in errors[:MAX_ERRORS]))
     return Parsed(value=value)
+
+
+def loads(output: str) -> Any:
+    """JSON text as Python holds it.
+
+    Raises:
+        ValueError: it is not JSON, or holds what a UTF-8 file of JSON cannot.
+        RecursionError: it is nested too deep.
+    """
+    value = json.loads(output, parse_constant=_refuse, parse_float=_finite)
+    canonical_json(value).encode()  # refuses half surrogate pairs
+    return value
 
 
 def pointer(*parts: str | int) -> str:
@@ -86,8 +99,16 @@ def _validator(schema: str) -> Draft202012Validator:
 
 
 def _tell(error: ValidationError) -> str:
-    message = error.message if len(error.message) <= 200 else error.message[:197] + "..."
-    return f"{pointer(*error.absolute_path)}: {message}"
+    message, value = error.message, repr(error.instance)
+    if message.startswith(value):  # what is wrong with it comes after it, however long it is
+        message = _short(value, 80) + message[len(value) :]
+    if error.validator in _BOUNDS:
+        message += f" ({len(error.instance)}, {_BOUNDS[error.validator]} {error.validator_value})"
+    return f"{pointer(*error.absolute_path)}: {_short(message, 200)}"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _refuse(constant: str) -> float:

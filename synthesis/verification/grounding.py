@@ -318,7 +318,7 @@ class _Reader:
         path: tuple[str | int, ...],
         form: str | None,
     ) -> Claim:
-        place = _box(value, form) if role is Role.BOX else _point(value)
+        place = box_of(value, form) if role is Role.BOX else point_of(value)
         return _claim(
             path,
             scope,
@@ -435,7 +435,7 @@ def _pair(value: Sequence[Any]) -> tuple[float, float] | None:
     return float(value[0]), float(value[1])
 
 
-def _box(value: Any, form: str | None) -> Box | None:
+def box_of(value: Any, form: str | None) -> Box | None:
     """A normalised box as an object or a list of corners, or with the form `xywh` of corner, width and height; None for
     anything else, which nothing supports."""
     try:
@@ -448,7 +448,8 @@ def _box(value: Any, form: str | None) -> Box | None:
         return None
 
 
-def _point(value: Any) -> Point | None:
+def point_of(value: Any) -> Point | None:
+    """A normalised point as an object or a list of coordinates; None for anything else."""
     try:
         if isinstance(value, list):
             value = dict(zip(("x", "y"), value, strict=True))

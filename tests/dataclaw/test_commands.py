@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import dataclaw.main
+from dataclaw.commands.build import show_report
 from dataclaw.main import app
 from schemas.errors import InputError
+from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
 from schemas.triplet import Triplet
+from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
 
 COMMANDS = [
@@ -27,7 +31,7 @@ COMMANDS = [
 runner = CliRunner()
 
 
-def test_help_answers_in_half_a_second_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys, dataclaw.main; from typer.testing import CliRunner; "
         "assert CliRunner().invoke(dataclaw.main.app, ['--help']).exit_code == 0; "
@@ -35,12 +39,6 @@ def test_help_answers_in_half_a_second_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "dataclaw", "--help"], capture_output=True, check=True)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.5
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -200,26 +198,64 @@ def test_a_reader_that_has_enough_ends_a_command_quietly(arguments: list[str]) -
     assert command.communicate(timeout=60)[1] == b""
 
 
-def test_a_run_with_nothing_new_says_that_nothing_was_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
-    from dataclaw.commands.build import show_report
-    from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
-
+def run_report(**rest: Any) -> RunReport:
     now = datetime.now(UTC)
-    clip = InputOutcome(uri="a", sha256="1", outcome=Outcome.DONE)
-    show_report(
-        RunReport(
-            run="r",
-            name="mine",
-            corpus="c",
-            recipe_hash="h",
-            state=RunState.COMPLETED,
-            started=now,
-            ended=now,
-            inputs=(clip,),
-            units_known=1,
-        )
+    return RunReport.model_validate(
+        {
+            "run": "r",
+            "name": "mine",
+            "corpus": "c",
+            "recipe_hash": "h",
+            "state": "completed",
+            "started": now,
+            "ended": now,
+        }
+        | rest
     )
+
+
+def test_a_run_with_nothing_new_says_that_nothing_was_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    clip = InputOutcome(uri="a", sha256="1", outcome=Outcome.DONE)
+    show_report(run_report(inputs=(clip,), units_known=1))
     told = capsys.readouterr().out
     assert "segments\tnone had to be looked at\n" in told
     assert "remarks" not in told
     assert "streams" not in told
+
+
+@pytest.mark.parametrize(
+    ("ends", "first", "gave"),
+    [
+        ((Outcome.DONE, Outcome.FILTERED), "mine: completed; some wishes could not be met (dataclaw rejects)", True),
+        ((Outcome.FILTERED,), "mine: nothing was made; some wishes could not be met (dataclaw rejects)", False),
+        ((Outcome.FAILED,), "mine: nothing was made; some inputs failed (unreadable ones: dataclaw quarantine)", False),
+    ],
+)
+def test_a_build_of_which_nothing_came_is_not_called_complete(
+    capsys: pytest.CaptureFixture[str], ends: tuple[Outcome, ...], first: str, gave: bool
+) -> None:
+    inputs = tuple(InputOutcome(uri=end, sha256=None, outcome=end) for end in ends)
+    report = run_report(state=RunState.COMPLETED_WITH_REJECTS, inputs=inputs)
+    assert report.usable is gave, "what the exit code says"
+    show_report(report)
+    told = capsys.readouterr().out
+    assert first in told.splitlines()
+    assert ("Next:" in told) is gave
+
+
+def test_an_intent_with_several_readings_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(run_report(ambiguous={"Something useful, isn't it": ("tutorial", "video_qa")}))
+    told = capsys.readouterr().out
+    assert "1 intent read in several ways and taken for tutorial, video_qa:" in told
+    command = next(line for line in told.splitlines() if "dataclaw plan" in line).partition(" shows")[0]
+    assert shlex.split(command) == ["dataclaw", "plan", "--intent", "Something useful, isn't it"]
+
+
+def test_the_numbers_of_runs_have_words(tmp_path: Path) -> None:
+    corpus = Corpus.open(tmp_path / "corpus", create=True)
+    inputs = (InputOutcome(uri="a", sha256=None, outcome=Outcome.FILTERED),)
+    with Catalog.open(corpus.catalog_url(), corpus) as catalog:
+        catalog.begin_run("r", "mine", "h", "{}")
+        catalog.end_run("r", RunState.COMPLETED_WITH_REJECTS, run_report(inputs=inputs))
+    header, line = runner.invoke(app, ["runs", str(tmp_path / "corpus")]).stdout.splitlines()
+    assert dict(zip(header.split("\t"), line.split("\t"), strict=False))["inputs"] == "0 done, 1 filtered, 0 failed"

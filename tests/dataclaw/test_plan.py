@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dataclaw.main import app
+from tests.models.faulty_server import FaultyServer, ok, status
 
 runner = CliRunner()
 
@@ -85,3 +86,32 @@ def test_what_rules_cannot_keep_is_said_before_a_build():
     done = plan("--intent", "A tutorial, written in German", "--domain", "education")
     assert "the rules backend writes en only: a build by rules rejects it" in done.stdout
     assert "rejects it" not in plan("--intent", "A tutorial", "--domain", "education").stdout
+
+
+def test_a_required_field_that_nothing_gives_is_said_before_a_build(tmp_path: Path):
+    form = tmp_path / "form.json"
+    mood = '{"type": "object", "properties": {"mood": {"enum": ["calm", "tense"]}}, "required": ["mood"]}'
+    form.write_text(mood)
+    asked = ("--intent", "The mood", "--schema", str(form))
+    assert "gives the required field /mood: a build by rules rejects it" in plan(*asked).stdout
+    assert "rejects it" not in plan(*asked, "--backend", "vllm", "--model", "m").stdout
+
+
+def test_the_server_reads_the_intent_as_in_a_build():
+    reading = {"task_type": "video_qa", "confidence": 0.9, "because": ["Fragen"], "joins_streams": False}
+    answer = json.dumps({"readings": [reading], "constraints": {"counts": [], "language": "de"}})
+    with FaultyServer([ok(answer)], then=status(400)) as server:
+        served = ("--backend", "openai", "--model", "m", "--base-url", server.base_url)
+        done = plan("--intent", "Mach mir Fragen dazu.", *served)
+        assert done.exit_code == 0, done.output
+        assert "video_qa\t0.90\tbuilt\tFragen" in done.stdout
+        assert "rejects it" not in done.stdout
+        failed = plan("--intent", "Make a tutorial.", *served)
+    assert "did not resolve 'Make a tutorial.'" in failed.stderr
+    assert "tutorial\t" in failed.stdout
+
+
+def test_a_model_without_its_backend_is_bad_usage():
+    done = plan("--intent", "Make a tutorial.", "--base-url", "http://localhost:1/v1", "--model", "m")
+    assert done.exit_code == 2
+    assert "takes no model" in done.stderr

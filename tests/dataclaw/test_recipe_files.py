@@ -40,7 +40,8 @@ def test_relative_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.replace("intents:", "intent:"), ["unknown key intent", "did you mean 'intents'?"]),
+        (GOOD.replace("intents:", "intent:"), ["unknown key intent", "did you mean 'intents'? docs/recipe.md"]),
+        (GOOD.replace("uri:", "url:", 1), ["unknown key sources (number 1).url, did you mean 'uri'? docs/recipe.md"]),
         (GOOD + "sampling: {frame_rat: 2}", ["unknown key sampling.frame_rat", "did you mean 'frame_rate'?"]),
         (GOOD.replace("domain: gui", "domain: guy"), ["sources (number 1).domain", "did you mean 'gui'?"]),
         (GOOD.replace("domain: gui", "domian: gui"), ["unknown key sources (number 1).domian", "'domain'?"]),

@@ -32,7 +32,7 @@ def test_deploying_again_doubles_nothing(server: Server, deployed: dict[str, Any
     assert {name.partition("/")[2] for name in deployed["deployments"]} == set(NAMED)
     names = [item["name"] for item in server.ask("automations/filter")]
     assert dict.fromkeys(deployed["automations"], 1).items() <= Counter(names).items()
-    assert len(deployed["automations"]) == 5
+    assert len(deployed["automations"]) == 6
     limits = {pool["name"]: pool["concurrency_limit"] for pool in server.ask("work_pools/filter")}
     assert limits["dataclaw-cpu"] == 4
     assert limits["dataclaw-gpu"] == 1
@@ -74,6 +74,9 @@ def test_a_file_that_prefect_refuses_is_one_line_and_exit_code_1(server: Server,
 def missed(server: Server, deployed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus whose build was due on three nights while no worker was there, and then a worker came."""
     folder = tmp_path_factory.mktemp("missed")
+    # Its trigger is to start a run that nobody orders, in the folder of the tests.
+    variables = {"env": {"DATACLAW_ROOTS": tempfile.gettempdir()}}
+    server.send("PATCH", f"deployments/{server.deployment('verify')['id']}", {"job_variables": variables})
     write_clip(folder / "raw" / "clip.mp4", 3)
     (folder / "raw" / "broken.mp4").write_bytes(b"no film at all" * 50)
     recipe = folder / "nightly.yaml"
@@ -84,16 +87,9 @@ def missed(server: Server, deployed: dict[str, Any], tmp_path_factory: pytest.Te
     for nights in (3, 2, 1):
         due = (datetime.now(UTC) - timedelta(days=nights)).isoformat()
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
-        made_run(server, "build", state=state, parameters={"recipe": str(recipe)})
-    server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
+        server.order("build", state=state, parameters={"recipe": str(recipe)})
+    server.work_once("dataclaw-cpu")
     return folder / "corpus"
-
-
-def made_run(server: Server, deployment: str, **body: object) -> str:
-    """The id of a new run of a deployment, whose worker lets it reach the folder of the tests."""
-    roots = {"env": {"DATACLAW_ROOTS": tempfile.gettempdir()}}
-    place = f"deployments/{server.deployment(deployment)['id']}/create_flow_run"
-    return server.ask(place, job_variables=roots, **body)["id"]
 
 
 def runs(server: Server, deployment: str) -> list[dict[str, Any]]:
@@ -147,7 +143,7 @@ def test_growth_starts_the_verification_of_what_grew(server: Server, missed: Pat
     assert run["parameters"] == {"corpus": str(missed), "snapshot": 1, "rows": 100}
     assert "dataclaw" in run["tags"]
     assert [path.name for path in (missed / "growth").iterdir()] == ["000001.json"], "it is not told again"
-    server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
+    server.work_once("dataclaw-cpu")
     (run,) = runs_on(server, missed)
     assert run["state"]["type"] == "COMPLETED", run["state"]
 
@@ -168,8 +164,8 @@ def test_a_build_that_fails_says_why_in_its_first_line_and_people_hear_of_it(
 ) -> None:
     recipe = tmp_path / "wrong.yaml"
     recipe.write_text("name: wrong\ncorpus: c\nsource: []\n")
-    made_run(server, "build", parameters={"recipe": str(recipe)})
-    server.run("prefect", "--no-prompt", "worker", "start", "--pool", "dataclaw-cpu", "--run-once")
+    server.order("build", parameters={"recipe": str(recipe)})
+    server.work_once("dataclaw-cpu")
     (run,) = [run for run in past_runs(server) if run["state"]["type"] == "FAILED"]
     first = run["state"]["message"].splitlines()[0]
     assert str(recipe) in first
@@ -192,7 +188,7 @@ def impatient(server: Server, deployed: dict[str, Any]) -> None:
 def test_people_hear_of_a_run_that_does_not_end_and_not_of_one_that_does(server: Server) -> None:
     for name in ("ends", "hangs"):
         # Forced: it is the server's view of a run that counts here, no worker takes part.
-        place = f"flow_runs/{made_run(server, 'build-gpu', name=name)}/set_state"
+        place = f"flow_runs/{server.order('build-gpu', name=name)}/set_state"
         server.ask(place, state={"type": "RUNNING"}, force=True)
         if name == "ends":
             server.ask(place, state={"type": "COMPLETED", "name": "Completed with rejects"}, force=True)
@@ -204,7 +200,7 @@ def test_people_hear_of_a_run_that_does_not_end_and_not_of_one_that_does(server:
 def test_people_hear_of_a_run_that_no_worker_takes(server: Server) -> None:
     due = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
     late = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
-    made_run(server, "build-gpu", name="left alone", state=late)
+    server.order("build-gpu", name="left alone", state=late)
     (notice,) = server.until(lambda: [said for said in server.told if "left alone" in said["subject"]], "notification")
     assert notice["subject"] == "DataClaw: left alone waits for a worker"
     assert "prefect worker start --pool dataclaw-gpu" in notice["body"]

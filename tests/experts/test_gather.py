@@ -61,7 +61,7 @@ def rows(group: str, streams: list[Stream], broken: str = "") -> list[Anchored]:
 def test_groups_come_out_whole_and_once_whatever_the_order(seed: int) -> None:
     pool = rows("one", [stream("a", 35.0), stream("b", 5.0)]) + rows("two", [stream("c", 12.0)])
     random.Random(seed).shuffle(pool)
-    gather = GatherGroups()
+    gather = GatherGroups("memory://c", "run")
     groups: list[Group] = []
     while pool:
         batch, pool = pool[: seed + 1], pool[seed + 1 :]
@@ -74,7 +74,7 @@ def test_groups_come_out_whole_and_once_whatever_the_order(seed: int) -> None:
 
 def test_a_failed_stream_leaves_its_group_and_is_named() -> None:
     table = Anchored.to_table(rows("one", [stream("a", 25.0), stream("b", 5.0)], broken="a"), ANCHORED_SCHEMA)
-    (group,) = Group.from_table(GatherGroups()(table))
+    (group,) = Group.from_table(GatherGroups("memory://c", "run")(table))
     assert [item.name for item in group.streams] == ["b"]
     assert group.failed_streams == ("a" * 64,)
     assert {anchor.stream for anchor in group.anchors} == {"b" * 64}

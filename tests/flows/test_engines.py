@@ -62,7 +62,7 @@ def check(folder: Path, report: dict[str, Any]) -> None:
     assert report["usage"]["completion_tokens"] > 0
     shown = subprocess.run(
         [sys.executable, "-m", "dataclaw.main", "rejects", str(folder / "corpus"), "--json"],
-        capture_output=True, text=True, timeout=200,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     rejects = [item["outcome"] for item in json.loads(shown.stdout)]
     trails = [json.loads(item["trail"]) for item in rejects]

@@ -75,7 +75,7 @@ def recipe(folder: Path, server: FaultyServer, clips: int = 4, **rest: Any) -> P
 def build(file: Path) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "dataclaw.main", "build", str(file), "--json"],
-        capture_output=True, text=True, timeout=400, env=os.environ | {"TEST_KEY": KEY},
+        capture_output=True, text=True, timeout=600, env=os.environ | {"TEST_KEY": KEY},
     )  # fmt: skip
     assert done.stdout, done.stderr
     assert KEY not in done.stdout + done.stderr
@@ -84,7 +84,7 @@ def build(file: Path) -> dict[str, Any]:
 
 def dataclaw(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dataclaw.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | {"TEST_KEY": KEY})
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"TEST_KEY": KEY})
 
 
 def rows(corpus: Path) -> list[dict[str, Any]]:

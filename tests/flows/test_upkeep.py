@@ -30,7 +30,7 @@ print(json.dumps([dataclasses.asdict(done), dataclasses.asdict(verdict)], defaul
 
 
 def run(*command: object) -> str:
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -235,6 +235,10 @@ def dies() -> Behaviour:
 # --- the server ---------------------------------------------------------------------------------------------------
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # of connections that wait: beyond the usual 5, a busy machine breaks some
+
+
 class FaultyServer:
     """Serves from `with` on.
 
@@ -282,7 +286,7 @@ class FaultyServer:
 
     def revive(self) -> None:
         """Starts it, on the port that it had."""
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        server = _Server(("127.0.0.1", self.port), self._handler())
         server.daemon_threads = True
         server.block_on_close = False
         self.port = server.server_address[1]

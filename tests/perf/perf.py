@@ -368,7 +368,7 @@ def _carry_out(chosen, work) -> None:  # type: ignore[no-untyped-def]
     from tasks.pipeline import experts_of
 
     extract = ExtractAnchors(chosen.corpus, "floor", experts_of(chosen, work), chosen.sampling)
-    gather, synthesise = GatherGroups(), SynthesiseGroups(chosen, "floor")
+    gather, synthesise = GatherGroups(chosen.corpus, "floor"), SynthesiseGroups(chosen, "floor")
     write = WriteTriplets(chosen.corpus)
     for i in range(0, len(work), 8):
         write(asyncio.run(synthesise(gather(extract(Work.to_table(work[i : i + 8], WORK_SCHEMA))))))

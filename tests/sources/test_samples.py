@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,24 @@ DOMAINS = ("aigc", "daily_life", "education", "embodied", "gui")
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@dataclass(frozen=True)
+class Made:
+    """The samples of a seed."""
+
+    folder: Path
+    seed: int
+
+
+@pytest.fixture(scope="module", params=[0, 3])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("samples")
-    make_samples(folder)
-    return folder
+    make_samples(folder, request.param)
+    return Made(folder, request.param)
+
+
+@pytest.fixture(scope="module")
+def samples(made: Made) -> Path:
+    return made.folder
 
 
 def streams(place: Path) -> list[Stream]:
@@ -37,12 +51,15 @@ def truths(folder: Path) -> dict[str, object]:
     return {str(path.relative_to(folder)): json.loads(path.read_text()) for path in folder.rglob("*truth.json")}
 
 
-def test_the_same_seed_tells_the_same_truth(samples: Path, tmp_path: Path) -> None:
-    again = make_samples(tmp_path)
+def test_the_same_seed_tells_the_same_truth_and_another_one_another(made: Made, samples: Path, tmp_path: Path) -> None:
+    again = make_samples(tmp_path, made.seed)
     assert [p.relative_to(tmp_path) for p in again] == sorted(
         p.relative_to(samples) for p in samples.rglob("*") if p.is_file()
     )
     assert truths(tmp_path) == truths(samples)
+    make_samples(tmp_path / "other", 4)
+    for domain in DOMAINS:
+        assert truths(tmp_path / "other" / domain) != truths(samples / domain)
 
 
 def test_every_domain_has_streams_with_truth_and_all_are_small(samples: Path) -> None:
@@ -80,9 +97,10 @@ def test_the_desktop_log_types_scrolls_and_drags(samples: Path) -> None:
     typed = "".join({"space": " "}.get(e.key or "", e.key or "") for e in events if e.action == "key" and e.pressed)
     (typing,) = (action for action in truth["actions"] if action["action"] == "type")
     assert typed == typing["text"]
+    (opened,) = (action["target"] for action in truth["actions"] if action["action"] == "double_click")
     assert sum(event.action == "wheel" for event in events) == 4
     assert sum(event.action == "button" and event.pressed is True for event in events) == 6
-    assert {element.name for element in elements if element.clicked} >= {"Documents", "report.txt", "Title", "Save"}
+    assert {element.name for element in elements if element.clicked} >= {"Documents", opened, "Title", "Save"}
 
 
 def test_fragments_join_where_one_ends_as_the_next_begins(samples: Path) -> None:

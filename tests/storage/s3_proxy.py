@@ -17,6 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_SKEWED = (
+    b"<Error><Code>RequestTimeTooSkewed</Code>"
+    b"<Message>The difference between the request time and the current time is too large.</Message></Error>"
+)
 _STARTS_WITHIN = 60.0
 
 
@@ -25,7 +29,8 @@ class Fault:
     """What happens to the next `times` requests of a method whose target holds a text."""
 
     kind: str
-    """`slow down`, `reset` (halfway through the request), `lose` (done, but the answer never comes), or `delay`."""
+    """`slow down`, `reset` (halfway through the request), `lose` (done, but the answer never comes), `delay`, or
+    `skewed` (refused for the clock that signed it)."""
     method: str
     target: str = ""
     times: int = 1
@@ -80,6 +85,9 @@ class _Forward(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if fault == "slow down":
             self._answer(503, [("Content-Type", "application/xml")], _SLOW_DOWN)
+            return
+        if fault == "skewed":
+            self._answer(403, [("Content-Type", "application/xml")], _SKEWED)
             return
         if fault == "delay":
             time.sleep(1.0)

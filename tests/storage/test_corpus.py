@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from schemas.errors import CorpusError, UsageError
 from storage.catalog.catalog import Catalog
+from storage.catalog.engine import connect
 from storage.corpus import Corpus
 
 
@@ -62,7 +62,7 @@ def test_a_corpus_of_a_later_format_is_not_touched(tmp_path: Path) -> None:
 
 def test_the_catalog_lies_in_a_local_corpus_and_must_be_named_for_any_other(tmp_path: Path) -> None:
     local = Corpus.open(tmp_path / "a #?%41\n", create=True)
-    assert make_url(local.catalog_url()).database == str(tmp_path / "a #?%41\n" / "catalog.db")
+    assert connect(local.catalog_url()).url.database == str(tmp_path / "a #?%41\n" / "catalog.db")
     assert local.catalog_url("postgresql://host/db") == "postgresql://host/db"
     remote = Corpus.open("memory://remote/corpus", create=True)
     with pytest.raises(UsageError, match=r"placement\.catalog"):

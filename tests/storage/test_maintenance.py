@@ -325,7 +325,7 @@ def test_the_catalog_gives_its_space_back(url: str, corpus: Corpus, make: Any) -
         catalog.record_files((name, "print", make.sha(name), 1) for name in names)
         with catalog._engine.begin() as connection:
             connection.exec_driver_sql("DELETE FROM files")
-        freed = maintenance.vacuum(catalog)
+        freed = catalog.vacuum()
         assert freed > 1_000_000 or not url.startswith("sqlite")
         assert catalog.known_files(names[:1]) == {}
         catalog.begin_run("run-1", "recipe", make.sha("recipe"), "{}")

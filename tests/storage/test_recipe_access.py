@@ -56,6 +56,14 @@ def test_a_sent_recipe_below_the_roots_is_taken(root: Path) -> None:
     assert recipe_of_run(there, sent=True) is there
 
 
+def test_sources_of_one_run_are_held_to_the_roots_too(root: Path, tmp_path: Path) -> None:
+    fine = recipe(root)
+    assert recipe_of_run(fine, [f"{root}/in/new"], sent=True).sources[0].uri == f"{root}/in/new"
+    for place in (str(tmp_path), f"{root}/../other", "s3://bucket/other"):
+        with pytest.raises(UsageError, match="lies outside"):
+            recipe_of_run(fine, [place], sent=True)
+
+
 def test_without_roots_a_sent_recipe_reaches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ROOTS, raising=False)
     assert ROOTS in refused(recipe(tmp_path))

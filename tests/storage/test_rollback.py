@@ -18,7 +18,6 @@ from storage.catalog.catalog import Catalog
 from storage.corpus import Corpus
 from storage.publish import publish_corpus
 from storage.rollback import roll_back
-from storage.withdrawals import Withdrawals
 
 Write = Callable[..., list[Written]]
 
@@ -193,7 +192,7 @@ def test_cut_off_anywhere_the_next_build_or_rollback_ends_it(
 
     with monkeypatch.context() as patched:
         if where == "before":
-            patched.setattr(Withdrawals, "turn_to", die)
+            patched.setattr(Catalog, "turn_to", die)
         elif where == "between":
             patched.setattr(rollback, "publish_admitted", die)
         else:

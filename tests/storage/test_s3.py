@@ -179,6 +179,22 @@ def test_a_fault_that_lasts_is_a_clear_error_and_leaves_nothing(
     assert list(s3.open_uploads(place.fs, place.root)) == []
 
 
+@pytest.mark.parametrize("method", ["PUT", "GET", "HEAD"])
+def test_a_machine_whose_clock_is_wrong_is_told_to_set_it(place: Location, proxy: Proxy, method: str) -> None:
+    place.replace("there", b"there")
+    proxy.inject("skewed", method, "there", times=999)
+    ask: dict[str, Callable[[], object]] = {
+        "PUT": lambda: place.create("there", b"more"),
+        "GET": lambda: place.read_bytes("there"),
+        "HEAD": lambda: place.exists("there"),
+    }
+    with pytest.raises(CorpusError) as raised:
+        ask[method]()
+    assert "clock of this machine" in raised.value.problem.remedy
+    if method != "HEAD":
+        assert "RequestTimeTooSkewed" in raised.value.problem.cause
+
+
 def test_a_read_that_keeps_failing_is_no_missing_file(place: Location, proxy: Proxy) -> None:
     place.replace("there", b"there")
     proxy.inject("reset", "HEAD", "there", times=999)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,25 @@ def test_rows_are_read_a_few_at_a_time(corpus: Corpus, make: Any) -> None:
     with corpus.location.open(shard.path) as file:
         groups = pq.ParquetFile(file).metadata
         assert max(groups.row_group(i).num_rows for i in range(groups.num_row_groups)) <= 16
+
+
+def test_the_first_rows_are_there_before_the_whole_shard_is_read(corpus: Corpus, make: Any) -> None:
+    triplet = make.triplet("a")
+    (frame,) = triplet.evidence
+    noise = [frame.image.model_copy(update={"bytes": os.urandom(100_000)}) for _ in range(64)]
+    triplets = [
+        triplet.model_copy(update={"evidence": (frame.model_copy(update={"image": image}),)}) for image in noise
+    ]
+    shard = write_shard(corpus.location, "data", Triplet.to_table(triplets, TRIPLET_SCHEMA))
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        first = next(iter_shard(corpus.location, shard.path, 1))
+        _, held = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert first.num_rows == 1
+    assert held + pa.total_allocated_bytes() - before < 0.75 * shard.size
 
 
 def test_a_shard_with_a_changed_or_missing_byte_is_found_out(corpus: Corpus, make: Any) -> None:

@@ -18,6 +18,7 @@ from schemas.outputs.grounded import KEYWORD
 from schemas.task_spec import Intent
 from synthesis.agents.own_schema import records
 from synthesis.agents.own_schema.agent import own_spec
+from synthesis.agents.own_schema.fill import unfillable
 from synthesis.agents.own_schema.marks import marked, unprovable
 from synthesis.agents.own_schema.soundness import sound
 from synthesis.agents.roster import agent_of
@@ -165,6 +166,30 @@ def test_what_no_anchor_gives_is_refused_with_its_place() -> None:
     assert made(optional, FILM)["captions"][0] == {"text": "Good morning."}
 
 
+MOOD = {"enum": ["calm", "tense"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "places"),
+    [
+        (thing("mood", mood=MOOD), ["/mood"]),
+        (thing("lines", lines=listing(thing("text mood", text=TEXT, mood=MOOD))), ["/lines/*/mood"]),
+        (thing("lines", lines=listing(thing("text", text=TEXT, mood=MOOD))), []),
+        (thing("text", text=TEXT, mood=MOOD), []),
+        (thing("text", text=TEXT, notes=listing(thing("mood", mood=MOOD))), []),
+        (thing("mood", mood={"oneOf": [MOOD, {"type": "null"}]}), []),
+        (thing("mood", mood={"oneOf": [MOOD, {"type": "boolean"}]}), ["/mood"]),
+        (thing("mood", mood={"enum": ["calm"]}), []),
+        (thing("mood", mood=MOOD | {"default": "calm"}), []),
+    ],
+)
+def test_required_fields_that_nothing_can_give_are_known_before_a_build(
+    schema: dict[str, Any], places: list[str]
+) -> None:
+    spec = own_spec(Intent(text="Use my schema."), json.dumps(schema))
+    assert unfillable(spec.output_schema) == places
+
+
 def test_no_changed_fact_passes() -> None:
     asked = evidence(CAPTIONS, FILM)
     value = json.loads(RulesBackend().write(agent_of(asked.spec), asked))
@@ -277,6 +302,7 @@ def test_any_schema_is_filled_soundly_or_refused_in_words(schema: dict[str, Any]
     score = score_output(text, asked.spec, asked.streams, asked.anchors)
     assert not score.format_errors
     assert not score.unsupported
+    assert unfillable(asked.spec.output_schema) == [], "what was filled can be filled"
 
 
 def test_two_words_at_one_place_keep_their_own_boxes() -> None:

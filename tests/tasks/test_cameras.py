@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.outcome import Outcome
 from schemas.recipe import Recipe, SourceSpec
 from schemas.stream import Domain, Stream, Track, TrackKind
-from tasks.plan import Plan, groups_of
+from tasks.asking import Asking
 
 SOURCE = SourceSpec(uri="/raw/set#@*")
 
@@ -26,24 +26,24 @@ def stream(episode: int, camera: str = "", duration: float = 9.0) -> Stream:
 
 def planned(
     intent: str, streams: list[Stream], source: SourceSpec = SOURCE
-) -> tuple[list[tuple[int, list[str]]], Plan]:
+) -> tuple[list[tuple[int, list[str]]], Asking]:
     recipe = Recipe(name="r", corpus="memory://c", sources=(source,), intents=(intent,))
-    plan = Plan()
-    groups = groups_of(recipe, source, streams, plan)
-    return [(len(group.streams), [unit.spec.task_type for unit in group.units]) for group in groups], plan
+    asking = Asking(recipe, source)
+    groups = asking.groups(streams)
+    return [(len(group.streams), [unit.spec.task_type for unit in group.units]) for group in groups], asking
 
 
 def test_the_cameras_of_each_episode_are_one_group_without_group_by() -> None:
     streams = [stream(0), stream(0, "wrist"), stream(1), stream(1, "wrist")]
-    groups, plan = planned("Make world model transitions.", streams)
+    groups, asking = planned("Make world model transitions.", streams)
     assert groups == [(2, ["world_model"]), (2, ["world_model"])]
-    assert plan.unsuited == []
+    assert asking.unsuited == []
 
 
 def test_a_form_that_does_not_join_is_made_of_the_episode_alone() -> None:
-    groups, plan = planned("Make questions on where and when things move.", [stream(0), stream(0, "wrist")])
+    groups, asking = planned("Make questions on where and when things move.", [stream(0), stream(0, "wrist")])
     assert groups == [(1, ["spatio_temporal_vqa"])]
-    (left,) = plan.unsuited
+    (left,) = asking.unsuited
     assert (left.uri, left.outcome) == ("/raw/set#0@wrist", Outcome.FILTERED)
     assert "further camera" in left.reasons[0]
 

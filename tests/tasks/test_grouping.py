@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream
-from tasks.plan import _bundles
+from tasks.asking import bundles
 
 
 def streams(*uris: str) -> list[Stream]:
@@ -28,12 +28,12 @@ FILES = ("/raw/a/s1-x.mp4", "/raw/a/s2-x.mp4", "/raw/b/s1-y.mp4", "/raw/b/other.
 
 def bundled(how: str | None) -> list[list[str]]:
     source = SourceSpec(uri="/raw", group_by=how)
-    return [[stream.name for stream in bundle] for _, bundle in _bundles(source, streams(*FILES))]
+    return [[stream.name for stream in bundle] for _, bundle in bundles(source, streams(*FILES))]
 
 
 def test_without_a_word_all_streams_of_a_source_may_be_joined() -> None:
     assert bundled(None) == [["s1-x.mp4", "s2-x.mp4", "s1-y.mp4", "other.mp4"]]
-    assert list(_bundles(SourceSpec(uri="/raw"), [])) == []
+    assert list(bundles(SourceSpec(uri="/raw"), [])) == []
 
 
 def test_by_folder() -> None:

@@ -22,8 +22,9 @@ from storage.catalog.catalog import Catalog
 from storage.catalog.models import UnitRow
 from storage.corpus import Corpus
 from synthesis.agents.roster import agent_class
+from tasks.asking import Asking
 from tasks.discover import Discovery
-from tasks.plan import Ended, Plan, groups_of, make_plan
+from tasks.plan import Ended, Plan, make_plan
 from tasks.report import input_outcomes
 from tasks.run import Run
 from tasks.tailor import Tailored
@@ -112,7 +113,7 @@ def test_keys_are_digests_of_all_that_the_result_depends_on_whatever_it_is_calle
     recipe: Callable[..., Recipe], name: str
 ) -> None:
     asked, one = recipe(), stream(name)
-    (group,) = groups_of(asked, asked.sources[0], [one], Plan())
+    (group,) = Asking(asked, asked.sources[0]).groups([one])
     (unit,) = group.units
 
     def made_by(spec: Any) -> list[Any]:

@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from schemas.outcome import Outcome, RunReport, RunState
+from schemas.outcome import InputOutcome, Outcome, RunReport, RunState
 from schemas.recipe import SourceSpec
 from schemas.stream import Domain, Stream, StreamPart, Track, TrackKind
 from storage.catalog.records import SnapshotRecord
 from tasks.discover import Discovery
 from tasks.plan import Ended, Plan
-from tasks.report import _broken, _state, final_state, growth_markdown, growth_picture, input_outcomes
+from tasks.report import _broken, _state, final_state, growth_markdown, growth_picture, input_outcomes, rejects_markdown
 from tasks.tailor import Tailored
 
 
@@ -29,6 +29,19 @@ def stream(name: str, *notes: str) -> Stream:
         tracks=(Track(kind=TrackKind.VIDEO, name="video"),),
         duration=1.0,
         notes=notes,
+    )
+
+
+def report_of(state: RunState, inputs: tuple[InputOutcome, ...] = (), units_postponed: int = 0) -> RunReport:
+    return RunReport(
+        run="r",
+        name="n",
+        corpus="c",
+        recipe_hash="h",
+        state=state,
+        started=datetime.now(UTC),
+        inputs=inputs,
+        units_postponed=units_postponed,
     )
 
 
@@ -81,14 +94,21 @@ def test_a_run_that_finds_all_known_is_called_as_the_run_that_did_the_work(
     ],
 )
 def test_the_name_of_the_end_tells_what_became_of_the_inputs(state: RunState, postponed: int, name: str) -> None:
-    now = datetime.now(UTC)
-    report = RunReport(
-        run="r", name="n", corpus="c", recipe_hash="h", state=state, started=now, units_postponed=postponed
-    )
-    ended = final_state(report)
+    report = report_of(state, units_postponed=postponed)
+    ended = final_state(report, sent=False)
     assert ended.name == name
     assert ended.is_completed()
     assert ended.data == report
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_night_that_could_use_no_input_fails_where_nobody_reads_its_exit_code(sent: bool) -> None:
+    lost = InputOutcome(uri="raw", sha256=None, outcome=Outcome.FAILED, reasons=("raw: there is no such folder",))
+    ended = final_state(report_of(RunState.COMPLETED_WITH_REJECTS, inputs=(lost,)), sent=sent)
+    assert ended.is_failed() is sent
+    if sent:
+        assert ended.message is not None
+        assert ended.message.startswith("nothing could be made of any input: raw: there is no such folder\n")
 
 
 def grown(*rows: int) -> list[SnapshotRecord]:
@@ -115,4 +135,24 @@ def test_growth_in_figures_tells_what_each_snapshot_brought() -> None:
         "| 3 | 2026-11-03 00:00 | 11,000 | -1,000 |",
         "| 2 | 2026-11-02 00:00 | 12,000 | +11,997 |",
         "| 1 | 2026-11-01 00:00 | 3 | +3 |",
+    ]
+
+
+def test_reasons_are_counted_whatever_input_they_are_said_of_and_nothing_of_an_input_becomes_markup() -> None:
+    ends = {
+        "u": (Outcome.FILTERED, "'/raw/it\\'s: a.mp4': no shot was measured in it. Choose `shots`"),
+        "v": (Outcome.FILTERED, '"/raw/b\'s.mp4": no shot was measured in it. Choose `shots`'),
+        "w": (Outcome.FAILED, "cut off"),
+    }
+    item = InputOutcome(uri="/raw/<b>\n# a", sha256=None, outcome=Outcome.FAILED, reasons=("is | text",))
+    report = report_of(RunState.COMPLETED, inputs=(item,))
+    assert rejects_markdown(report, Tailored(ended=ends)).splitlines() == [
+        "### Units by reason",
+        "",
+        "- **2 units**: no shot was measured in it. Choose `shots`",
+        "- **1 unit**: cut off",
+        "",
+        "### Inputs",
+        "",
+        "- **failed** /raw/&lt;b> # a: is | text",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,6 +67,36 @@ def fill(schema: Mapping[str, Any], evidence: Evidence) -> Any:
     if lists and not any(lists):
         raise UnfillableError((), "nothing was measured of what its lists ask for")
     return value
+
+
+def unfillable(schema: str) -> list[str]:
+    """Required fields of a marked schema (JSON text) that :func:`fill` can give nothing, whatever was measured: they
+    end every unit. A field that some recordings fill and others do not is none of them."""
+    root = json.loads(schema)
+    return list(dict.fromkeys(_hopeless(root, root, (), 0)))
+
+
+def _hopeless(node: Any, root: Mapping[str, Any], path: tuple[str, ...], depth: int) -> Iterator[str]:
+    node = resolved(node, root)
+    if depth > _DEEPEST or "const" in node or node.get("type") == "null":
+        return
+    if branches := node.get("oneOf") or node.get("anyOf"):
+        # Any branch that can be filled is enough.
+        found = [list(_hopeless(branch, root, path, depth + 1)) for branch in branches]
+        yield from found[0] if all(found) else ()
+        return
+    types, role, mark = types_of(node), role_of(node), mark_of(node)
+    if role in (Role.BOX, Role.POINT, Role.SPAN):
+        return
+    if "object" in types:
+        properties = node.get("properties", {})
+        for name in node.get("required", ()):
+            yield from _hopeless(properties.get(name, {}), root, (*path, name), depth + 1)
+    elif "array" in types:
+        if len(path) == 1 or node.get("minItems", 0):  # others may be empty
+            yield from _hopeless(node.get("items", {}), root, (*path, "*"), depth + 1)
+    elif role in (None, Role.FREE) and "fill" not in mark and "default" not in node and len(node.get("enum", ())) != 1:
+        yield pointer(*path)
 
 
 def _whole(evidence: Evidence) -> Record:

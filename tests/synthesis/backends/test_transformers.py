@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,10 @@ from synthesis.backends.chat import Finish, Reply, Request, TooLongError, Unavai
 from synthesis.backends.transformers import TransformersChat
 from tests.synthesis.backends.answers import SCHEMAS, is_sound, picture, question
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 SERVING = Serving(dtype="float32", concurrency=4)
 CONTEXT = 4096
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """For tiny matrices more threads only wait for each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +142,7 @@ def test_a_schema_that_is_refused_is_logged_once_and_not_held_to(
 
 def test_the_event_loop_lives_while_the_model_writes(chat: TransformersChat) -> None:
     async def beside() -> int:
-        turns, work = 0, asyncio.create_task(chat.complete(question("Write.", max_tokens=30)))
+        turns, work = 0, asyncio.create_task(chat.complete(question("Write.", max_tokens=100)))
         while not work.done():
             turns += 1
             await asyncio.sleep(0.001)

@@ -41,6 +41,15 @@ def test_an_invalid_output_says_where_and_why(output, error):
     assert error in parsed.errors[0]
 
 
+def test_what_is_wrong_with_a_long_value_is_told_all_the_same():
+    schema = '{"type": "array", "maxItems": 2, "items": {"type": "string", "minLength": 3}}'
+    (long,) = parse(f'["{"word " * 99}", "other", "third"]', schema).errors
+    assert long.startswith(": ['word word ")
+    assert long.endswith("... is too long (3, at most 2)")
+    (short,) = parse('["ab"]', schema).errors
+    assert short == "/0: 'ab' is too short (2, at least 3)"
+
+
 def test_a_schema_that_is_none_is_refused_with_its_location():
     with pytest.raises(UsageError, match="/properties/x/type"):
         parse("{}", '{"properties": {"x": {"type": "strin"}}}')

@@ -12,17 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from schemas.errors import CorpusError, Problem
-from schemas.manifest import Manifest, Shard
+from schemas.manifest import Manifest
 from schemas.outcome import Outcome, UnitOutcome
-from schemas.triplet import Split
 from storage.catalog.admission import Standing
-from storage.catalog.catalog import Catalog
 from storage.catalog.models import RejectRow, RunRow, ShardRow, SlotRow, TripletRow, TripletStreamRow, UnitRow, uri_key
-from storage.catalog.tables import chunks
+from storage.catalog.records import PublishedRow, Turned
+from storage.catalog.tables import Tables, chunks
 
 _MARK = "dataclaw.withdrawn/"
 _KEEPER = "dataclaw.kept/"
@@ -32,65 +31,67 @@ _UNTRACKED = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
-class Published:
-    """A row as it lies in a snapshot."""
+class _Turn:
+    """What a rollback would change."""
 
-    unit: str
-    triplet: str
-    shard: Shard
-    split: Split
-
-
-@dataclass(frozen=True)
-class Turned:
-    """What a rollback changed: rows brought back, and rows taken back."""
-
-    restored: int
-    withdrawn: int
+    turned: Turned
+    bad: list[str]
+    """Units whose rows are withdrawn."""
 
 
 class Withdrawals:
-    """What rollbacks did to the rows of a catalog."""
+    """What rollbacks do to the rows of one corpus. Its methods work within a transaction that is given."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._db = catalog._db
+    def __init__(self, db: Tables) -> None:
+        self._db = db
 
-    def turn_to(self, snapshot: Manifest, rows: Iterable[Published], run_id: str, dry_run: bool = False) -> Turned:
-        """Makes the rows of a snapshot the live ones, all or nothing: every other row that is live now or was written
-        since is withdrawn.
-
-        Args:
-            run_id: the run that the rollback is recorded as.
+    def look(self, session: Session, snapshot: Manifest, wanted: Mapping[str, PublishedRow]) -> _Turn:
+        """What it would change to have these rows, by unit, live, and no others.
 
         Raises:
-            CorpusError: the catalog refuses, or knows nothing of a row.
+            CorpusError: the catalog knows nothing of a row.
         """
-        wanted = {row.unit: row for row in rows}
+        known = {row.unit for row in self._db.among(session, TripletRow, TripletRow.unit, wanted)}
+        if unknown := sorted(wanted.keys() - known):
+            raise CorpusError(
+                f"snapshot {snapshot.number}",
+                f"the catalog knows nothing of {len(unknown)} of its rows, such as unit {unknown[0]}",
+                "Name the catalog that the corpus was built with (--catalog), or build into a new corpus",
+            )
+        live = set(session.scalars(self._live()))
+        # A row that only a keeper holds is not bad: it goes with its keeper, and a recipe may go back to it.
+        own = session.scalars(self._live(~SlotRow.slot.startswith(_KEEPER)))
+        bad = sorted({*own, *session.scalars(self._written_since(snapshot))} - wanted.keys())
+        return _Turn(Turned(restored=len(wanted.keys() - live), withdrawn=len(bad)), bad)
 
-        def work(session: Session) -> Turned:
-            known = {row.unit for row in self._db.among(session, TripletRow, TripletRow.unit, wanted)}
-            if unknown := sorted(wanted.keys() - known):
-                raise CorpusError(
-                    f"snapshot {snapshot.number}",
-                    f"the catalog knows nothing of {len(unknown)} of its rows, such as unit {unknown[0]}",
-                    "Name the catalog that the corpus was built with (--catalog), or build into a new corpus",
-                )
-            live = set(session.scalars(self._live()))
-            # A row that only a keeper holds is not bad: it goes with its keeper, and a recipe may go back to it.
-            own = session.scalars(self._live(~SlotRow.slot.startswith(_KEEPER)))
-            bad = sorted({*own, *session.scalars(self._written_since(snapshot))} - wanted.keys())
-            turned = Turned(restored=len(wanted.keys() - live), withdrawn=len(bad))
-            if not dry_run:
-                self._drop(session, _KEEPER)
-                self._withdraw(session, bad, snapshot.number, run_id)
-                self._restore(session, wanted, run_id)
-            return turned
+    def turn_to(self, session: Session, snapshot: Manifest, wanted: Mapping[str, PublishedRow], run_id: str) -> Turned:
+        """Makes these rows of a snapshot the live ones, and withdraws the others.
 
-        return self._db.read(work) if dry_run else self._db.transact(work)
+        Raises:
+            CorpusError: as :meth:`look`.
+        """
+        turn = self.look(session, snapshot, wanted)
+        self._drop(session, _KEEPER)
+        self._withdraw(session, turn.bad, snapshot.number, run_id)
+        self._restore(session, wanted, run_id)
+        return turn.turned
 
-    def let_go(self) -> int:
-        """Lets go of the rows that were brought back and whose slot has something better now: a row that is not
-        withdrawn, or the end, whatever it is, of a unit made after the rollback. Returns of how many."""
+    def any_over(self, session: Session) -> bool:
+        """Whether there is a row to let go of."""
+        return session.scalar(self._over().limit(1)) is not None
+
+    def let_go(self, session: Session) -> int:
+        """Lets go of the rows that were brought back and whose slot has something better now; returns of how many."""
+        keys = list(session.scalars(self._over()))
+        for chunk in chunks(keys):
+            session.execute(delete(SlotRow).where(self._db.of(SlotRow), SlotRow.slot_key.in_(chunk)))
+        return len(keys)
+
+    # What is asked
+
+    def _over(self) -> Select[tuple[str]]:
+        """Keepers whose slot has something better: a row that is not withdrawn, or the end, whatever it is, of a unit
+        made after the rollback."""
         keeper, real = aliased(SlotRow), aliased(SlotRow)
         better = (
             exists()
@@ -99,30 +100,16 @@ class Withdrawals:
             .where(RunRow.corpus_id == keeper.corpus_id, RunRow.id == keeper.run_id)
             .where(~self._is_withdrawn(), or_(UnitRow.shard.is_not(None), UnitRow.ended > RunRow.started))
         )
-        over = select(keeper.slot_key).where(self._db.of(keeper), keeper.slot.startswith(_KEEPER), better)
+        return select(keeper.slot_key).where(self._db.of(keeper), keeper.slot.startswith(_KEEPER), better)
 
-        # Most corpora have none: reading takes no write lock.
-        if not self._db.read(lambda session: session.scalar(over.limit(1))):
-            return 0
-
-        def work(session: Session) -> int:
-            keys = list(session.scalars(over))
-            for chunk in chunks(keys):
-                session.execute(delete(SlotRow).where(self._db.of(SlotRow), SlotRow.slot_key.in_(chunk)))
-            return len(keys)
-
-        return self._db.transact(work)
-
-    # What is asked
-
-    def _live(self, *slots: ColumnElement[bool]) -> Any:
+    def _live(self, *slots: ColumnElement[bool]) -> Select[tuple[str]]:
         """Units with a live row that a slot of these kinds holds."""
         held = exists().where(SlotRow.corpus_id == TripletRow.corpus_id, SlotRow.unit == TripletRow.unit, *slots)
         return select(TripletRow.unit).where(
             self._db.of(TripletRow), TripletRow.standing == Standing.ADMITTED.value, held
         )
 
-    def _written_since(self, snapshot: Manifest) -> Any:
+    def _written_since(self, snapshot: Manifest) -> Select[tuple[str]]:
         """Units with a row that the snapshot could not have, whatever became of them; not those withdrawn before."""
         return (
             select(TripletRow.unit)
@@ -157,7 +144,7 @@ class Withdrawals:
         self._db.upsert(session, RejectRow, RejectRow.unit, rejects)
         self._hold(session, [(f"{_MARK}{unit}", unit) for unit in units], run_id)
 
-    def _restore(self, session: Session, wanted: Mapping[str, Published], run_id: str) -> None:
+    def _restore(self, session: Session, wanted: Mapping[str, PublishedRow], run_id: str) -> None:
         shards = {row.shard.path: row.shard.model_dump() for row in wanted.values()}
         self._db.insert_missing(session, ShardRow, ShardRow.path, list(shards.values()))
         done = {"outcome": Outcome.DONE.value, "problem": None}

@@ -1,0 +1,1 @@
+"""A plugin whose expert logs what it hears, and waits while it is told to."""

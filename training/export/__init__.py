@@ -1,0 +1,1 @@
+"""Dataset export: a snapshot as the files that trainers and data loaders take. Start reading at `run.py`."""
