@@ -42,10 +42,11 @@ class Bounds:
 
 @dataclass(frozen=True)
 class _Question:
-    """A sample, the key under which its answer is kept, and how it is asked."""
+    """A sample, the key under which its answer is kept, how it is asked, and what its form and length go by."""
 
     key: str
     ask: Callable[[Examiner], Coroutine[None, None, Answer]]
+    likeness: tuple[str, int]
 
 
 def run(
@@ -143,13 +144,14 @@ def _questions(val: Val, backend: Backend) -> list[_Question]:
 
 def _clear(row: Triplet, backend: Backend) -> _Question:
     key = digest([backend.prompt_version, agent_of(row.spec).version, row_digest(row)])
-    return _Question(key, lambda examiner: examiner.clear(row))
+    return _Question(key, lambda examiner: examiner.clear(row), (row.task_type, len(row.anchors)))
 
 
 def _fuzzy(request: FuzzyRequest, backend: Backend) -> _Question:
     versions = [agent_of(reading.spec).version for reading in request.readings]
     key = digest([backend.prompt_version, versions, request.id, [row_digest(row) for row in request.readings]])
-    return _Question(key, lambda examiner: examiner.fuzzy(request))
+    likeness = (FUZZY, len(request.readings[0].anchors))
+    return _Question(key, lambda examiner: examiner.fuzzy(request), likeness)
 
 
 async def _answers(
@@ -159,7 +161,8 @@ async def _answers(
     bounds: Bounds,
     advance: Callable[[int], object],
 ) -> tuple[list[Answer], int]:
-    """An answer to each question, in their order, and how many were asked now."""
+    """An answer to each question, in their order, and how many were asked now. What is alike is asked at one time:
+    backends that answer batches pad little, and those that keep prefixes find them."""
     examiner = Examiner(backend, Purse(bounds.tokens, bounds.images))
     free = asyncio.Semaphore(bounds.concurrency)
     asked = 0
@@ -182,14 +185,15 @@ async def _answers(
         advance(1)
         return found
 
+    alike = sorted(range(len(questions)), key=lambda place: questions[place].likeness, reverse=True)
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answered(question)) for question in questions]
+            tasks = {place: group.create_task(answered(questions[place])) for place in alike}
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None  # the others were cancelled for it
     finally:
         await backend.close()
-    found = [task.result() for task in tasks]
+    found = [tasks[place].result() for place in range(len(questions))]
     answers = [answer for answer in found if answer is not None]
     if spent is not None:
         cause = f"the budget is met after {len(answers)} of {len(questions)} samples ({spent.problem.cause})"

@@ -67,10 +67,9 @@ def actor(tiny_qwen3_vl: Path, tiny_adapter: Path) -> Iterator[Any]:
             return await self.chat.complete(request)
 
         async def engines(self) -> set[int]:
-            import psutil
+            from multiprocessing import active_children
 
-            processes = psutil.Process().children(recursive=True)
-            return {process.pid for process in processes if any("EngineCore" in word for word in process.cmdline())}
+            return {child.pid for child in active_children() if child.pid and child.name.startswith("EngineCore")}
 
         async def kill(self, process: int) -> None:
             os.kill(process, signal.SIGKILL)
