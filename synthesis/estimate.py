@@ -44,7 +44,9 @@ def estimate(agent: Agent, evidence: Evidence, settings: ModelSpec, chat: Chat, 
     seen = [stream for stream in evidence.streams if showing.has_pictures(stream)]
     frames = settings.frames if seen and seconds > 0 else min(settings.frames, len(seen))
     per_frame = max((chat.picture_tokens(*_size(stream, settings.image_side)) for stream in seen), default=0)
-    asked = chat.tokens(prompt.writing(evidence, prompt.told(evidence, windows, settings.anchor_tokens), ()).text)
+    asked = chat.tokens(
+        prompt.writing(agent, evidence, prompt.told(agent, evidence, windows, settings.anchor_tokens), ()).text
+    )
     write = _question(opening + asked, facts, frames, per_frame, int(settings.max_tokens * _ANSWER))
     longest = _question(opening + asked, settings.anchor_tokens, frames, per_frame, settings.max_tokens)
     total = Estimate(write, longest)

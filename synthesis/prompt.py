@@ -20,7 +20,7 @@ from synthesis.backends.chat import Message, Picture
 from synthesis.base import Agent, Evidence
 from synthesis.prompts import filled
 from synthesis.selection import select_anchors_for_prompt
-from synthesis.verification.grounding import schema_of
+from synthesis.verification.grounding import holds_boxes, schema_of
 
 MOST_WINDOWS = 8
 _MOST_REPORTED = 20
@@ -61,28 +61,28 @@ def conversation(agent: Agent, evidence: Evidence, question: Message, brief: boo
 
 def choosing(evidence: Evidence, sheets: Sequence[Picture], anchor_tokens: int) -> Message:
     """Asks where to look."""
-    anchors = _selected(evidence, evidence.anchors, anchor_tokens)
-    text = filled("choose", recordings=_recordings(evidence), facts=_facts(evidence, anchors))
-    return Message("user", (text, *sheets))
+    teller = _Teller(evidence, boxes=False)
+    facts = teller.facts(teller.within(evidence.anchors, anchor_tokens))
+    return Message("user", (filled("choose", recordings=_recordings(evidence), facts=facts), *sheets))
 
 
-def writing(evidence: Evidence, anchors: Sequence[FactualAnchor], frames: Sequence[Picture]) -> Message:
+def writing(agent: Agent, evidence: Evidence, anchors: Sequence[FactualAnchor], frames: Sequence[Picture]) -> Message:
     """Asks for the output, from the facts of these anchors: see :func:`told`."""
-    names = {stream.sha256: stream.name for stream in evidence.streams}
+    teller = _Teller(evidence, holds_boxes(agent.schema))
     moments = [moment for frame in frames for moment in frame.moments]
-    shown = data([[names[sha256], round(time, 2)] for sha256, time in moments]) if moments else "none"
-    text = filled("write", recordings=_recordings(evidence), facts=_facts(evidence, anchors), frames=shown)
+    shown = data([[teller.numbers[sha256], round(time, 2)] for sha256, time in moments]) if moments else "none"
+    text = filled("write", recordings=_recordings(evidence), facts=teller.facts(anchors), frames=shown)
     return Message("user", (text, *frames))
 
 
-def told(evidence: Evidence, windows: Sequence[Window], anchor_tokens: int) -> list[FactualAnchor]:
+def told(agent: Agent, evidence: Evidence, windows: Sequence[Window], anchor_tokens: int) -> list[FactualAnchor]:
     """The anchors of the windows whose facts are told within a number of tokens."""
     inside = [
         anchor
         for anchor in evidence.anchors
         if anchor.kind == AnchorKind.GIVEN_TEXT or any(window.shows(anchor) for window in windows)
     ]
-    return _selected(evidence, inside, anchor_tokens)
+    return _Teller(evidence, holds_boxes(agent.schema)).within(inside, anchor_tokens)
 
 
 def repairing(score: Score) -> Message:
@@ -96,8 +96,8 @@ def repairing(score: Score) -> Message:
 
 def prepared(agent: Agent, evidence: Evidence, anchor_tokens: int = 6000) -> str:
     """What a model would be asked where there is none, without its pictures: for whoever reads the rejects."""
-    anchors = told(evidence, whole(evidence), anchor_tokens)
-    messages = [*opening(agent, evidence), writing(evidence, anchors, ())]
+    anchors = told(agent, evidence, whole(evidence), anchor_tokens)
+    messages = [*opening(agent, evidence), writing(agent, evidence, anchors, ())]
     return "\n\n".join(message.text for message in messages)
 
 
@@ -179,39 +179,55 @@ def _window(item: object, evidence: Evidence, least: float) -> Window | None:
 
 
 def _recordings(evidence: Evidence) -> str:
-    return "\n".join(data(_recording(stream)) for stream in evidence.streams)
+    return "\n".join(data(_recording(number, stream)) for number, stream in enumerate(evidence.streams, 1))
 
 
-def _recording(stream: Stream) -> dict[str, object]:
+def _recording(number: int, stream: Stream) -> dict[str, object]:
     tracks = list(dict.fromkeys(str(track.kind) for track in stream.tracks))
-    return {"name": stream.name, "domain": str(stream.domain), "seconds": round(stream.duration, 2), "tracks": tracks}
+    return {
+        "number": number,
+        "name": stream.name,
+        "domain": str(stream.domain),
+        "seconds": round(stream.duration, 2),
+        "tracks": tracks,
+    }
 
 
-def _selected(evidence: Evidence, anchors: Sequence[FactualAnchor], tokens: int) -> list[FactualAnchor]:
-    names = {stream.sha256: stream.name for stream in evidence.streams}
-    return select_anchors_for_prompt(anchors, tokens, lambda anchor: _takes(data(_fact(names[anchor.stream], anchor))))
+class _Teller:
+    """Writes anchors as facts, one a line: [recording, from, to, kind, content, value, place], as far as there is any.
+    A recording is named by its number: names are long.
+
+    Args:
+        boxes: tell all of a place, for outputs that hold boxes; else the left upper corner, from which layout is read.
+    """
+
+    def __init__(self, evidence: Evidence, boxes: bool) -> None:
+        self.numbers = {stream.sha256: number for number, stream in enumerate(evidence.streams, 1)}
+        self._edges = None if boxes else 2
+
+    def facts(self, anchors: Sequence[FactualAnchor]) -> str:
+        return "\n".join(map(self._line, anchors))
+
+    def within(self, anchors: Sequence[FactualAnchor], tokens: int) -> list[FactualAnchor]:
+        """The anchors to tell within a number of tokens."""
+        return select_anchors_for_prompt(anchors, tokens, lambda anchor: _takes(self._line(anchor)))
+
+    def _line(self, anchor: FactualAnchor) -> str:
+        place = [_edge(edge) for edge in _place(anchor)[: self._edges]] or None
+        value = None if anchor.value is None else _value(anchor.value)
+        content = "" if anchor.kind == AnchorKind.SCREEN else anchor.content  # a signature says nothing to a reader
+        row: list[object] = [
+            self.numbers[anchor.stream], _time(anchor.t0), _time(anchor.t1), anchor.kind, content, value, place,
+        ]  # fmt: skip
+        while row[-1] in (None, ""):
+            row.pop()
+        return data(row)
 
 
-def _takes(row: str) -> int:
+def _takes(line: str) -> int:
     """Tokens of a fact, with its end of line: about as many as SmolLM2's tokenizer makes of it, which takes digits one
     by one as others do (docs/measurements/2026-11-21-learning.md)."""
-    return len(_TOKENS.findall(row)) + 1
-
-
-def _facts(evidence: Evidence, anchors: Sequence[FactualAnchor]) -> str:
-    names = {stream.sha256: stream.name for stream in evidence.streams}
-    return "\n".join(data(_fact(names[anchor.stream], anchor)) for anchor in anchors)
-
-
-def _fact(name: str, anchor: FactualAnchor) -> list[object]:
-    """A fact as a row: [recording, from, to, kind, content, value, place], what is absent at its end left out."""
-    place = [_edge(edge) for edge in _place(anchor)] or None
-    value = None if anchor.value is None else _value(anchor.value)
-    content = "" if anchor.kind == AnchorKind.SCREEN else anchor.content  # a signature says nothing to a reader
-    row: list[object] = [name, _time(anchor.t0), _time(anchor.t1), anchor.kind, content, value, place]
-    while row[-1] in (None, ""):
-        row.pop()
-    return row
+    return len(_TOKENS.findall(line)) + 1
 
 
 def numbers_told(anchors: Iterable[FactualAnchor]) -> dict[float, float]:

@@ -88,8 +88,8 @@ def example_of(triplet: Triplet, model: ModelSpec) -> Example:
     agent = agent_of(triplet.spec)
     evidence = Evidence(streams=triplet.streams, anchors=triplet.anchors, spec=triplet.spec)
     frames = [_picture(frame, model.image_side) for frame in triplet.evidence[: model.frames]]
-    told = prompt.told(evidence, prompt.whole(evidence), model.anchor_tokens)
-    question = prompt.writing(evidence, told, frames)
+    told = prompt.told(agent, evidence, prompt.whole(evidence), model.anchor_tokens)
+    question = prompt.writing(agent, evidence, told, frames)
     return Example(
         messages=tuple(map(_joined, prompt.conversation(agent, evidence, question, model.brief))),
         told=tuple(told),

@@ -206,8 +206,8 @@ class ModelWriter:
         moments = self._moments(windows, int(self._settings.frames * share))
         streams = self._evidence.streams
         frames = await asyncio.to_thread(showing.frames, streams, moments, self._settings.image_side)
-        told = prompt.told(self._evidence, windows, int(self._settings.anchor_tokens * share))
-        asked = prompt.writing(self._evidence, told, frames)
+        told = prompt.told(self._agent, self._evidence, windows, int(self._settings.anchor_tokens * share))
+        asked = prompt.writing(self._agent, self._evidence, told, frames)
         conversation = prompt.conversation(self._agent, self._evidence, asked, self._settings.brief)
         reply = await self._ask(Step.WRITE, conversation, self._held_to)
         self._conversation = conversation

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-VERSION = "v1"
+VERSION = "v2"
 
 
 @cache

@@ -25,6 +25,7 @@ _ROLES = {role.value: role for role in Role}
 _SAME = 0.05
 """Seconds by which two lengths may differ: outputs round."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
+_BOX = {"x0", "y0", "x1", "y1"}
 _NO_STREAM = "0" * 64
 """What a claim about a stream that is not there names: nothing can support it."""
 
@@ -135,6 +136,23 @@ def located(root: Mapping[str, Any], ref: str) -> Mapping[str, Any] | bool | Non
         else:
             return None
     return node if isinstance(node, bool | Mapping) else None
+
+
+@lru_cache(maxsize=256)
+def holds_boxes(schema: str) -> bool:
+    """Whether outputs of a schema hold boxes."""
+    return _holds_boxes(schema_of(schema))
+
+
+def _holds_boxes(node: Any) -> bool:
+    if isinstance(node, list):
+        return any(map(_holds_boxes, node))
+    if not isinstance(node, Mapping):
+        return False
+    named = node.get("properties")
+    if role_of(node) is Role.BOX or (isinstance(named, Mapping) and named.keys() >= _BOX):
+        return True
+    return any(map(_holds_boxes, node.values()))
 
 
 class _Reader:

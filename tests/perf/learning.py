@@ -41,7 +41,7 @@ INTENTS = {
 """What is asked of each folder of samples: forms with short outputs, so that a CPU gets through many."""
 LEVELS = ("json_valid", "field", "semantic", "sequence")
 REWARDS = ("R_format", "R_anchor", "R_eff", "R")
-FACTS, QUESTION, ANSWER = 1700, 1792, 400
+FACTS, QUESTION, ANSWER = 1550, 1792, 560
 """Tokens. All questions tell all that their answers state; longer rows would be left out."""
 VARIANTS = ("minimal", "sft", "grpo", "unanchored", "minimal_grpo")
 

