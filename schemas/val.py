@@ -78,6 +78,9 @@ class Answer(Contract):
     usage: Usage = Usage()
     seconds: Annotated[float, Field(ge=0.0)] = 0.0
     """From the question to its end, waiting for others included."""
+    told: bool | None = None
+    """Whether the question told all that the true output states; None where nothing was asked of a model, or no one
+    output is the true one."""
 
 
 class ValRecord(Contract):
@@ -131,6 +134,7 @@ _ANSWER: Any = pa.struct(
         pa.field("readings", pa.list_(pa.string()), False),
         pa.field("usage", USAGE, False),
         pa.field("seconds", pa.float64(), False),
+        pa.field("told", pa.bool_()),
     ]
 )
 VAL_RECORD_SCHEMA = pa.schema(

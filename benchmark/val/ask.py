@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmark.val.store import FuzzyRequest
 from schemas.errors import InputError, UnsuitedError
@@ -97,6 +98,7 @@ class Examiner:
             readings=readings,
             usage=writer.usage,
             seconds=round(time.monotonic() - began, 3),
+            told=writer.told if isinstance(writer, _RowWriter) and not readings else None,
         )
 
     def _writer(self, row: Triplet, spec: TaskSpec) -> Writer:
@@ -126,6 +128,9 @@ class _RowWriter(ModelWriter):
         super().__init__(chat, settings, agent_of(evidence.spec), evidence, purse, route)
         # The true output is no part of a question: what is not there cannot leak.
         self._row = row.model_copy(update={"spec": evidence.spec, "output": "{}"})
+        self._true = row
+        self.told: bool | None = None
+        """Whether the last question told all that the true output states."""
 
     async def _choose(self) -> list[prompt.Window]:
         return prompt.whole(self._evidence)
@@ -134,6 +139,7 @@ class _RowWriter(ModelWriter):
         settings = self._settings
         shown = {"frames": int(settings.frames * share), "anchor_tokens": max(64, int(settings.anchor_tokens * share))}
         example = await asyncio.to_thread(example_of, self._row, settings.model_copy(update=shown))
+        self.told = replace(example, triplet=self._true).is_told
         reply = await self._ask(Step.WRITE, example.messages, self._held_to)
         return reply.text
 

@@ -121,6 +121,11 @@ def acceptable(result: Result) -> float | None:
     return sum(hits) / len(hits) if hits else None
 
 
+def untold(result: Result) -> int:
+    """Questions that did not tell all that their true output states: nobody can answer them right."""
+    return sum(record.answer.told is False for record in result.records)
+
+
 def rewards(result: Result) -> dict[str, float]:
     """The means of the verifier's reward and its parts over clear examples, each over those it applies to: what GRPO
     raises."""

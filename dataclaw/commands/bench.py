@@ -271,12 +271,13 @@ def _register(catalog: str, result: Result) -> None:
 
 
 def _as_json(result: Result) -> dict[str, object]:
-    from benchmark.val.run import acceptable, columns, rewards
+    from benchmark.val.run import acceptable, columns, rewards, untold
 
     return {
         "run": result.run.model_dump(mode="json"),
         "scores": {name: levels.model_dump(mode="json") for name, levels in columns(result).items()},
         "acceptable_readings": acceptable(result),
+        "untold": untold(result),
         "rewards": rewards(result),
     }
 
@@ -284,8 +285,8 @@ def _as_json(result: Result) -> dict[str, object]:
 def _show_runs(done: list[Result]) -> None:
     from collections import Counter
 
-    from benchmark.val.run import acceptable, at, columns, rewards
-    from dataclaw.text import print_table
+    from benchmark.val.run import acceptable, at, columns, rewards, untold
+    from dataclaw.text import count, print_table
     from schemas.sample_score import Level
 
     rows = []
@@ -300,6 +301,9 @@ def _show_runs(done: list[Result]) -> None:
         reading = "" if share is None else f"; {share:.0%} of fuzzy requests read acceptably"
         reward = ", ".join(f"{part} {mean:.3f}" for part, mean in rewards(result).items())
         typer.echo(f"{result.run.label}: {told}{reading}; {reward}", err=True)
+        if lacks := untold(result):
+            asked = f"{count(lacks, 'question')} did not tell all that the true output states"
+            typer.echo(f"{result.run.label}: {asked}: raise anchor_tokens or frames (--set)", err=True)
     print_table(["model", "of", "samples", *(str(level) for level in Level)], rows, title="Means in per cent:")
 
 

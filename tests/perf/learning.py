@@ -6,9 +6,9 @@ Nothing here passes or fails: the tables say what came of it.
 
     python tests/perf/learning.py FOLDER [--streams 36] [--seeds 3] [--sft 120] [--grpo 30] [--size 60]   (models' venv)
 
-Variants: `base` as it is; `minimal` a tenth of SFT's steps, so that it knows the form at all; `sft`; `grpo` from `sft`;
-`unanchored` the same with no R_anchor in the reward; `minimal_grpo` GRPO from `minimal`. With --experts, an adapter for
-each domain and the router between them, by its own choice, by Omni alone and by a wrong expert.
+Variants: `base` as it is; `minimal` a quarter of SFT's steps, so that it knows the form at all; `sft`; `grpo` from
+`sft`; `unanchored` the same with no R_anchor in the reward; `minimal_grpo` GRPO from `minimal`. With --experts, an
+adapter for each domain and the router between them, by its own choice, by Omni alone and by a wrong expert.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def build(folder: Path, sizes: Sizes) -> Corpus:
 def settings(base: Path, seed: int, sizes: Sizes, variant: str) -> dict[str, Any]:
     """A training of one variant."""
     shared = {"gradient_checkpointing": False, "save_every": 20}
-    steps = max(1, sizes.sft // 10) if variant.startswith("minimal") else sizes.sft
+    steps = max(1, sizes.sft // 4) if variant.startswith("minimal") else sizes.sft
     grpo = {
         **shared,
         "learning_rate": 1e-4,
@@ -169,7 +169,7 @@ def tuned(folder: Path, corpus: Corpus, base: Path, variant: str, seed: int, siz
 
 def measure(folder: Path, corpus: Corpus, models: Sequence[str], *more: str) -> dict[str, dict[str, float]]:
     """Levels and rewards of each model over the validation set."""
-    given = ["--backend", "transformers", "--catalog", corpus.catalog_url(), "--concurrency", 6]
+    given = ["--backend", "transformers", "--catalog", corpus.catalog_url(), "--concurrency", 12]
     own = settings(folder / "base", 0, Sizes(0, 0, 1, 1, 1, False), "sft")["model"]
     for key, value in own.items():
         if key != "name":

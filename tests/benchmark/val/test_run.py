@@ -20,7 +20,7 @@ import pytest
 from benchmark.metrics.score import Scorer
 from benchmark.val.candidates import Candidate, candidate
 from benchmark.val.results import Result, beside, read_results
-from benchmark.val.run import FUZZY, OVERALL, Bounds, columns, metrics, rewards, run
+from benchmark.val.run import FUZZY, OVERALL, Bounds, columns, metrics, rewards, run, untold
 from benchmark.val.store import Val
 from schemas.errors import CorpusError, UsageError
 from schemas.recipe import Serving
@@ -83,6 +83,16 @@ def test_a_model_is_asked_as_in_a_build_and_never_told_the_answer(val: Val, scor
         assert told in questions
         assert row.output not in told
     assert {len(request.pictures) for request in asked} == {0, 1}
+
+
+def test_questions_that_nobody_can_answer_right_are_counted(val: Val, scorer: Scorer, tmp_path: Path) -> None:
+    with FaultyServer(then=ok("{}")) as server:
+        few, many = (
+            run(replace(val, fuzzy=()), served(server, frames=0, anchor_tokens=tokens), results_in(tmp_path), scorer)[0]
+            for tokens in (64, 100_000)
+        )
+    assert untold(few) > 6
+    assert untold(many) == 0
 
 
 def test_a_model_behind_a_server_reads_requests_itself(val: Val, scorer: Scorer, tmp_path: Path) -> None:
