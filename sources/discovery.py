@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -169,6 +170,8 @@ def _below(
                 yield folder, Problem(input=to_uri(fs, folder), cause=_TOO_DEEP, remedy="Name a folder further down")
                 return
             inside = list(listed(fs, folder))
+            if _is_corpus(fs, folder, inside):
+                return
     except (InputError, OSError) as error:
         yield folder, _unreadable(fs, folder, error)
         return
@@ -193,6 +196,21 @@ def _below(
             yield root, item
     if known is not None and sign is not None and streams and alone:
         known.seen(folder, streams)
+
+
+def _is_corpus(fs: AbstractFileSystem, folder: str, inside: Sequence[Entry]) -> bool:
+    """Whether a folder is a corpus (storage/corpus.py): what was built from streams is none.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    if not any(entry.name == "corpus.json" and not entry.is_folder for entry in inside):
+        return False
+    try:
+        identity = json.loads(fs.cat_file(f"{folder}/corpus.json"))
+    except ValueError:
+        return False
+    return isinstance(identity, dict) and {"id", "name", "format"} == identity.keys()
 
 
 class _ReadersOfFiles:
@@ -287,8 +305,12 @@ def _absent(fs: AbstractFileSystem, path: str) -> Problem:
 def _nothing(fs: AbstractFileSystem, path: str, selector: str) -> str:
     if selector:
         return f"no stream here is selected by {selector!r}"
-    if fs.isdir(path) and not entries(fs, path):
-        return "the folder is empty"
+    if fs.isdir(path):
+        inside = entries(fs, path)
+        if not inside:
+            return "the folder is empty"
+        if _is_corpus(fs, path, inside):
+            return "it is a corpus, and no raw stream is looked for in one"
     return "nothing here is a stream of a known format"
 
 

@@ -112,11 +112,11 @@ def settings(base: Path, seed: int, sizes: Sizes, variant: str) -> dict[str, Any
     steps = max(1, sizes.sft // 4) if variant.startswith("minimal") else sizes.sft
     grpo = {
         **shared,
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
         "steps": sizes.grpo,
-        "generations": 8,
+        "generations": 8,  # of two questions: where all answers to one earn the same, the other still tells
         "batch": 4,
-        "accumulate": 2,
+        "accumulate": 4,
         "max_question": QUESTION,
         "max_answer": ANSWER,
         "beta": 0.02,

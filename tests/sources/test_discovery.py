@@ -19,6 +19,7 @@ from schemas.stream import Domain
 from sources.base import Candidate
 from sources.discovery import discover, fingerprint, hash_parts, open_recording, probe, stream_sha256
 from sources.roster import SOURCES, reader
+from storage.corpus import Corpus
 
 
 def clip(path: Path, brightness: int = 100) -> Path:
@@ -80,6 +81,16 @@ def test_what_a_file_costs_does_not_grow_with_the_files_beside_it(tmp_path: Path
 
     calls(10)  # the first time, readers are loaded
     assert calls(400) < 4.2 * calls(100)
+
+
+def test_a_corpus_below_a_source_is_no_stream(tmp_path: Path) -> None:
+    clip(tmp_path / "clip.mp4")
+    Corpus.open(tmp_path / "corpus", create=True)
+    clip(tmp_path / "corpus" / "data" / "clip.mp4")
+    assert names(tmp_path) == ["clip"]
+    assert "it is a corpus" in cause(tmp_path / "corpus")
+    (tmp_path / "corpus" / "corpus.json").write_text('{"texts": ["of another kind"]}')
+    assert len(names(tmp_path)) == 2
 
 
 def test_names_are_unique_even_for_one_stem(tmp_path: Path) -> None:
