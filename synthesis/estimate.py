@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.recipe import ModelSpec
-from schemas.stream import Stream, TrackKind
+from schemas.stream import Domain, Stream, TrackKind
 from schemas.usage import Usage
 from synthesis import prompt, showing
 from synthesis.backends.chat import Chat
 from synthesis.backends.model import asks_where
 from synthesis.base import Agent, Evidence
 
-_FACTS_PER_SECOND = 12
-"""Tokens of facts that a second of a recording gives, of an eventful one; bounded by `anchor_tokens`."""
+_FACTS_PER_SECOND: dict[Domain, float] = {
+    Domain.GUI: 290,
+    Domain.EMBODIED: 75,
+    Domain.AIGC: 40,
+    Domain.EDUCATION: 30,
+    Domain.DAILY_LIFE: 16,
+}
+"""Tokens of facts that a second of a recording gives, as sample streams do (docs/measurements/2026-11-21-learning.md);
+bounded by `anchor_tokens`."""
 _LEAST_FACTS = 120
 _ANSWER = 0.5
 """Share of `max_tokens` that an answer usually takes."""
@@ -40,7 +47,11 @@ def estimate(agent: Agent, evidence: Evidence, settings: ModelSpec, chat: Chat, 
     windows = prompt.whole(evidence)
     opening = sum(chat.tokens(message.text) for message in prompt.opening(agent, evidence, settings.brief))
     seconds = sum(window.t1 - window.t0 for window in windows)
-    facts = min(settings.anchor_tokens, int(_LEAST_FACTS + _FACTS_PER_SECOND * seconds))
+    eventful = sum(
+        (window.t1 - window.t0) * _FACTS_PER_SECOND[stream.domain]
+        for window, stream in zip(windows, evidence.streams, strict=True)
+    )
+    facts = min(settings.anchor_tokens, int(_LEAST_FACTS + eventful))
     seen = [stream for stream in evidence.streams if showing.has_pictures(stream)]
     frames = settings.frames if seen and seconds > 0 else min(settings.frames, len(seen))
     per_frame = max((chat.picture_tokens(*_size(stream, settings.image_side)) for stream in seen), default=0)
