@@ -176,6 +176,9 @@ class Training(Section):
     precision: Precision = Precision.AUTO
     seed: int = 0
     """Of all that chance decides."""
+    mixture: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+    """Domains are learned from in proportion to their rows to this power (Conneau et al. 2020): 1 as they are, 0 all
+    alike. Rows of the smaller domains come more often; none is left out."""
     sft: SFT | None = SFT()
     """None: it is left out."""
     grpo: GRPO | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ def on_disk(offered: Iterable[Example], base: str, sees: bool, bounds: Bounds, f
     """Examples as a dataset in `folder`, of which memory holds what is being read.
 
     Columns: `prompt` and `completion` (conversations), `images` (of models that see), `facts` (what an answer is judged
-    by, JSON), `row` (a running number) and `id` (of the triplet).
+    by, JSON), `domain`, `row` (a running number) and `id` (of the triplet).
 
     Args:
         base: folder or hub id, whose tokenizer and chat template count.
@@ -76,6 +77,31 @@ def on_disk(offered: Iterable[Example], base: str, sees: bool, bounds: Bounds, f
     return Dataset.from_file(str(folder / EXAMPLES)), taken
 
 
+def mixed(data: Dataset, power: float) -> Dataset:
+    """Rows as often as the share of their domain wants them.
+
+    With n_d of all N rows in domain d, its share is in proportion to n_d ** power. The largest domain has each row
+    once, and others (n_max / n_d) ** (1 - power) times: where that is no whole number, some rows once more than others.
+    """
+    domains = data.data.column("domain").to_pylist()
+    counts = Counter(domains)
+    if power == 1.0 or len(counts) < 2:
+        return data
+    most = max(counts.values())
+    times = {domain: (most / number) ** (1.0 - power) for domain, number in counts.items()}
+    seen: Counter[str] = Counter()
+    places: list[int] = []
+    for place, domain in enumerate(domains):
+        before, after = seen[domain], seen[domain] + 1
+        seen[domain] = after
+        places += [place] * (_whole(after * times[domain]) - _whole(before * times[domain]))
+    return data.select(places)
+
+
+def _whole(number: float) -> int:
+    return math.floor(number + 1e-9)
+
+
 def _write(offered: Iterable[Example], lengths: Lengths, sees: bool, bounds: Bounds, folder: Path) -> None:
     from datasets import Features, Image, Sequence, Value
     from datasets.arrow_writer import ArrowWriter
@@ -86,6 +112,7 @@ def _write(offered: Iterable[Example], lengths: Lengths, sees: bool, bounds: Bou
         "prompt": said,
         "completion": said,
         "facts": Value("string"),
+        "domain": Value("string"),
         "row": Value("int64"),
         "id": Value("string"),
     }
@@ -123,6 +150,7 @@ def record(example: Example, checkpoint: Checkpoint, sees: bool) -> dict[str, An
             }
         ],
         "facts": facts_of(example.triplet),
+        "domain": str(example.domain),
         "id": example.triplet.id,
     }
     if sees:

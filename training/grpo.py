@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.errors import UsageError
 from schemas.training import GRPO, Rollouts, Training
-from training.dataset import Bounds, on_disk
+from training.dataset import Bounds, mixed, on_disk
 from training.examples import Example
 from training.head import score_answers_alone
 from training.rewards import Judge, reward_functions
@@ -109,7 +109,7 @@ def train_grpo(training: Training, offered: Iterable[Example], out: Path, tell: 
         trainer = Trainer(
             model=load_model(training),
             args=config,
-            train_dataset=data.remove_columns("completion"),
+            train_dataset=mixed(data.remove_columns("completion"), training.mixture),
             reward_funcs=functions,
             processing_class=processor,
             peft_config=adapters(training),

@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas.errors import UsageError
 from schemas.training import Training
-from training.dataset import Bounds, on_disk
+from training.dataset import Bounds, mixed, on_disk
 from training.examples import Example
 from training.head import score_answers_alone
 from training.trainer import (
@@ -68,10 +68,12 @@ def train_sft(training: Training, offered: Iterable[Example], out: Path, tell: T
                 self.check(float((given[0] if isinstance(given, tuple) else given).detach()))
                 return given
 
+        if told:
+            data = data.add_column("chat_template_kwargs", [told] * len(data))
         trainer = Trainer(
             model=load_model(training),
             args=config,
-            train_dataset=data.add_column("chat_template_kwargs", [told] * len(data)) if told else data,
+            train_dataset=mixed(data, training.mixture),
             processing_class=processor,
             peft_config=adapters(training),
         )

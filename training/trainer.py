@@ -249,6 +249,7 @@ def _claim(out: Path, training: Training, how: Optimisation, taken: Taken) -> No
         "model": training.model.model_dump(mode="json"),
         "lora": training.lora and training.lora.model_dump(mode="json"),
         "seed": training.seed,
+        "mixture": training.mixture,
         "batch": how.batch * how.accumulate * PartialState().num_processes,
         "settings": how.model_dump(mode="json", exclude=placed),
         "examples": taken.digest,

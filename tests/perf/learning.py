@@ -129,6 +129,7 @@ def settings(base: Path, seed: int, sizes: Sizes, variant: str) -> dict[str, Any
     return {
         "name": f"{variant}_{seed}",
         "seed": seed,
+        "mixture": 0.0,  # there are five times as many decisions as outlines
         "precision": "bfloat16",  # CPUs with AMX multiply six times as fast
         "model": {
             "name": str(base),
