@@ -27,7 +27,7 @@ from storage.weights import fetch
 from synthesis.backends.chat import Message, Request, Sampling
 from synthesis.backends.checkpoint import TEMPLATE_SETTINGS, file_of
 from synthesis.backends.routed import Experts
-from synthesis.backends.vllm import CPU_ENVIRONMENT
+from synthesis.backends.vllm import CPU_ENVIRONMENT, CPU_SETTINGS
 
 _HEALTHY = 1800.0
 """Seconds that vLLM may take to load a model and to answer for the first time."""
@@ -109,8 +109,8 @@ def serve_by_vllm(service: Service, serving: Serving, host: str, port: int, key:
         port = free.getsockname()[1]
     command = vllm_command(service, serving, host, port)
     environment = os.environ | {"VLLM_NO_USAGE_STATS": "1"} | ({"VLLM_API_KEY": key} if key else {})
-    if not torch.cuda.is_available():  # compiling takes longer on a CPU than it saves there
-        command.append("--enforce-eager")
+    if not torch.cuda.is_available():
+        command += [f"--{'' if on else 'no-'}{name.replace('_', '-')}" for name, on in CPU_SETTINGS.items()]
         environment = CPU_ENVIRONMENT | environment
     tell(f"$ {shlex.join(command)}")
     with _terminable():

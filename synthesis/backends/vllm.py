@@ -45,6 +45,9 @@ _ENVIRONMENT = {
 }
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 """GiB for the cache of keys and values. By itself vLLM takes for it what share of the memory it may have of a GPU's."""
+CPU_SETTINGS = {"enforce_eager": True, "enable_chunked_prefill": False}
+"""Of an engine on a CPU. Compiling takes longer there than it saves. And a question with a seed of its own that is read
+in parts kills the engine (vLLM 0.32): it turns a random generator back, which only those of GPUs can."""
 
 
 class VLLMChat:
@@ -143,7 +146,8 @@ class VLLMChat:
         try:
             import torch
 
-            if not torch.cuda.is_available():
+            gpu = torch.cuda.is_available()
+            if not gpu:
                 for name, value in CPU_ENVIRONMENT.items():
                     os.environ.setdefault(name, value)
             from vllm import AsyncEngineArgs
@@ -165,9 +169,7 @@ class VLLMChat:
             # first request. Without free white space, of which a model can write any amount.
             "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
             "disable_log_stats": True,
-            # Compiling takes longer on a CPU than it saves there.
-            "enforce_eager": not torch.cuda.is_available(),
-        }
+        } | ({} if gpu else CPU_SETTINGS)
         if serving.tensor_parallel > 1:
             # Inside a Ray actor vLLM would ask Ray for workers of its own, for which the actor's GPUs are not free.
             settings["distributed_executor_backend"] = "mp"

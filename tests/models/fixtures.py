@@ -90,7 +90,7 @@ def _serve(config: pytest.Config, folder: Path, name: str, log: Path, patience: 
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", name,
         "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "8192", "--max-num-seqs", "16",
-        "--dtype", "float32", "--enforce-eager", "--structured-outputs-config",
+        "--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill", "--structured-outputs-config",
         '{"backend": "xgrammar", "disable_any_whitespace": true}',
     ]  # fmt: skip
     environment = os.environ | {

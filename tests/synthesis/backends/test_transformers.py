@@ -142,7 +142,7 @@ def test_a_schema_that_is_refused_is_logged_once_and_not_held_to(
 
 def test_the_event_loop_lives_while_the_model_writes(chat: TransformersChat) -> None:
     async def beside() -> int:
-        turns, work = 0, asyncio.create_task(chat.complete(question("Write.", max_tokens=100)))
+        turns, work = 0, asyncio.create_task(chat.complete(question("Write.", max_tokens=600)))
         while not work.done():
             turns += 1
             await asyncio.sleep(0.001)

@@ -147,6 +147,16 @@ def test_requests_under_way_share_the_engine(chat: VLLMChat, run: Run) -> None:
     assert chat._engine is engine
 
 
+def test_long_questions_with_seeds_of_their_own_are_answered_at_one_time(chat: VLLMChat, run: Run) -> None:
+    """Read in parts, a question with a seed kills vLLM's engine on a CPU."""
+
+    async def all_of_them() -> list[Reply]:
+        asked = (question("w " * (CONTEXT - 100), f"{n}", temperature=1.0, seed=n, max_tokens=4) for n in range(4))
+        return await asyncio.gather(*map(chat.complete, asked))
+
+    assert all(reply.usage.prompt_tokens > CONTEXT - 200 for reply in run(all_of_them()))
+
+
 @pytest.mark.parametrize("words", [CONTEXT - 60, CONTEXT + 1000])
 def test_a_request_that_does_not_fit_is_too_long(words: int, chat: VLLMChat, run: Run) -> None:
     with pytest.raises(TooLongError, match="context"):
