@@ -75,8 +75,9 @@ def vision(model: ModelSpec) -> bool:
     try:
         config = AutoConfig.from_pretrained(base)
     except (OSError, ValueError) as error:
-        cause = f"no model can be read there: {str(error).splitlines()[0]}"
-        raise UsageError(base, cause, "Name a folder or a hub id that holds a model") from error
+        folder = "" if Path(base).is_dir() else "there is no such folder, and as a hub id it fails: "
+        cause = f"no model can be read there: {folder}{str(error).splitlines()[0]}"
+        raise UsageError(f"model.name {base}", cause, "Name a folder or a hub id that holds a model") from error
     sees = hasattr(config, "vision_config")
     if model.frames and not sees:
         raise UsageError(base, "it sees no pictures", "Choose a model with vision, or set model.frames: 0")
@@ -197,6 +198,9 @@ def careful(kind: type) -> type:
         _at = -1
         _rows: tuple[str, ...] = ()
 
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+            """TRL's is a template; ours is written with the model."""
+
         def about(self, rows: Iterable[str]) -> None:
             """Notes the ids of rows that the step under way learns from."""
             if self._at != self.state.global_step:
@@ -231,12 +235,61 @@ def train(trainer: Any, training: Training, how: Optimisation, taken: Taken, tel
     _claim(out, training, how, taken)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_watcher(out, tell))
-    trainer.train(resume_from_checkpoint=_resumed(out))
-    trainer.save_model(str(out / MODEL))
+    begun = _resumed(out)
+    steps = _ended_after(begun, sharded=trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
+    if begun is None or steps is None:
+        trainer.train(resume_from_checkpoint=begun)
+        trainer.save_model(str(out / MODEL))
+        steps = trainer.state.global_step
+    elif not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # killed between the last step and the model
+        trainer._load_from_checkpoint(begun)
+        trainer.save_model(str(out / MODEL))
     figures: dict[str, float] = {}
     for line in logged(out):
         figures |= line
-    return Trained(out / MODEL, trainer.state.global_step, taken, figures)
+    if leads():
+        (out / MODEL / "README.md").write_text(card(training, how, taken, steps, figures), encoding="utf-8")
+    return Trained(out / MODEL, steps, taken, figures)
+
+
+def _ended_after(checkpoint: str | None, sharded: bool) -> int | None:
+    """The steps of a run that its last checkpoint has ended; None where there is something left to do. Trainers would
+    do one step more."""
+    if checkpoint is None:
+        return None
+    state = json.loads((Path(checkpoint) / "trainer_state.json").read_text())
+    if sharded and not any((Path(checkpoint).parent / MODEL).glob("*.safetensors")):
+        return None
+    return int(state["global_step"]) if state["global_step"] >= state["max_steps"] else None
+
+
+def card(training: Training, how: Optimisation, taken: Taken, steps: int, figures: Mapping[str, float]) -> str:
+    """What a tuned model is, for whoever finds its folder."""
+    base, stage = training.model.name, type(how).__name__
+    head = ["library_name: " + ("transformers" if training.lora is None else "peft"), "tags: [dataclaw]"]
+    if not Path(base).is_dir():  # the hub knows no folders
+        head.append(f"base_model: {base}")
+    asked = training.model.model_dump(mode="json", exclude={"name", "adapter", "seed"})
+    lines = [
+        f"# {training.name}",
+        "",
+        f"Tuned by DataClaw ({stage}, {steps} steps, seed {training.seed}) from `{base}`"
+        + (f" with the adapter `{training.model.adapter}`" if training.model.adapter else "")
+        + ", to turn facts measured in recordings into structured training data.",
+        "",
+        f"- learned from: {taken.taken} rows ("
+        + ", ".join(f"{number} {domain}" for domain, number in taken.by_domain.most_common())
+        + f"), digest `{taken.digest[:16]}`",
+        *(f"- left out: {number}, {why}" for why, number in taken.left_out.most_common()),
+        f"- asked with: `{json.dumps(asked)}`",
+        f"- {stage}: `{json.dumps(how.model_dump(mode='json'))}`",
+        *(f"- {name} of the last step: {figures[name]:.4g}" for name in ("loss", "rewards/R/mean") if name in figures),
+        "",
+        "DataClaw asks it (`--backend model:NAME` once it is registered); it was tuned for nothing else.",
+        "What it writes must be verified: `dataclaw bench run` measures how good it is.",
+        "",
+    ]
+    return "\n".join(["---", *head, "---", "", *lines])
 
 
 def _claim(out: Path, training: Training, how: Optimisation, taken: Taken) -> None:
@@ -260,10 +313,24 @@ def _claim(out: Path, training: Training, how: Optimisation, taken: Taken) -> No
     if not noted.exists():
         noted.write_text(json.dumps(run, indent=1))
         return
-    before = json.loads(noted.read_text())
-    if other := [key for key in run if before.get(key) != run[key]]:
-        cause = f"it holds a run with other {', '.join(other)}"
+    before, now = _flat(json.loads(noted.read_text())), _flat(run)
+    if other := [key for key in now if before.get(key) != now[key]]:
+        told = ", ".join(f"{key} {_shown(before.get(key))} (now {_shown(now[key])})" for key in other)
+        cause = f"it holds another run: {told}"
         raise UsageError(out, cause, "Give another folder, or remove this one to begin anew")
+
+
+def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested keys with dots between them."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        found |= _flat(item, f"{above}{key}.") if isinstance(item, Mapping) else {f"{above}{key}": item}
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
 
 
 def _watcher(out: Path, tell: Tell | None) -> TrainerCallback:

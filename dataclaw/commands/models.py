@@ -21,6 +21,14 @@ models = typer.Typer(
 )
 
 _HERE = "."
+_OVERALL = {
+    "val/overall/json": "JSON",
+    "val/overall/field": "Field",
+    "val/overall/semantic": "Semantic",
+    "val/overall/sequence": "Sequence",
+    "val/R": "R",
+}
+"""Metrics that the list shows, by what they are called there."""
 CORPUS = typer.Option(metavar="CORPUS", help="Folder or URI of a corpus in whose catalog the models are.")
 MODEL = typer.Argument(metavar="NAME[@N]", help="A version by its number, or the current one.")
 VERSION = typer.Argument(metavar="NAME@N", help="A version by its number.")
@@ -59,21 +67,25 @@ def _list(
     if not found:
         print("no model is registered here yet")
         return
+    measured = [name for name in _OVERALL if any(name in model.metrics for model in found)]
+    parents = ["parents"] if any(model.parents for model in found) else []
+    levels = [_OVERALL[name] for name in measured]
     print_table(
-        ["model", "kind", "state", "base", "snapshot", "registered", "parents", "metrics"],
+        ["model", "kind", "state", "base", "snapshot", "registered", *parents, *levels],
         [
             [
                 model.reference,
                 model.kind,
                 model.state,
-                model.weights.base.name,
+                model.weights.base.name.rstrip("/").rpartition("/")[2],
                 "" if model.snapshot is None else model.snapshot.number,
                 f"{model.registered:%Y-%m-%d %H:%M}",
-                ", ".join(model.parents),
-                ", ".join(f"{name} {value:.4g}" for name, value in sorted(model.metrics.items())),
+                *([", ".join(model.parents)] if parents else []),
+                *(_per_cent(model.metrics.get(name)) for name in measured),
             ]
             for model in found
         ],
+        title="Over DataClaw-val, in per cent (`show` has all metrics):" if measured else "",
     )
 
 
@@ -323,6 +335,10 @@ def _facts(model: ModelVersion) -> list[tuple[str, object]]:
         ("promoted", promotion),
         *((name, _number(value)) for name, value in sorted(model.metrics.items())),
     ]
+
+
+def _per_cent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _number(value: float | None, signed: bool = False) -> str:

@@ -189,7 +189,7 @@ def _run(
         taken = {"examples": done.taken.taken, "left_out": done.taken.left_out, "domains": done.taken.by_domain}
         print_json(result | taken | {"snapshot": manifest.number, "curves": [str(path) for path in curves]})
     else:
-        _show(stage, file, done, out, curves, uri, model)
+        _show(stage, file, done, out, curves, uri, model, url or "")
 
 
 def _trainer(stage: str) -> Callable[..., Trained]:
@@ -267,7 +267,9 @@ def _figures(figures: Mapping[str, float]) -> str:
     return ", ".join(f"{_SHOWN[name]} {figures[name]:.4g}" for name in named if name in figures)
 
 
-def _show(stage: str, file: Path, done: Trained, out: Path, curves: list[Path], corpus: str, model: str | None) -> None:
+def _show(
+    stage: str, file: Path, done: Trained, out: Path, curves: list[Path], corpus: str, model: str | None, catalog: str
+) -> None:
     import shlex
 
     taken = done.taken
@@ -287,5 +289,5 @@ def _show(stage: str, file: Path, done: Trained, out: Path, curves: list[Path], 
         ["dataclaw", "train", "grpo", str(file), corpus, "--from", str(done.folder), "--out", str(following)]
     )
     board = shlex.join(["tensorboard", "--logdir", str(out / "tensorboard")])
-    promote = shlex.join(["dataclaw", "models", "promote", model, "--corpus", corpus]) if model else None
-    print("Next: " + "    ".join(filter(None, (board, reinforce if stage == "sft" else None, promote))))
+    measure = shlex.join(["dataclaw", "bench", "run", "VAL", f"model:{model}", "--catalog", catalog]) if model else None
+    print("Next: " + "    ".join(filter(None, (board, reinforce if stage == "sft" else None, measure))))

@@ -18,6 +18,7 @@ from tests.storage.made_models import adapter_folder
 from training.registry import register
 
 runner = CliRunner()
+FIELD, SEMANTIC = "val/overall/field", "val/overall/semantic"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def corpus(tmp_path: Path) -> Corpus:
         for seed in range(3):
             folder = adapter_folder(tmp_path / f"trained {seed}", seed)
             parents = (f"tailor@{seed}",) if seed else ()
-            metrics = {"semantic": 0.5 + seed / 10} | ({"field": 0.9} if seed == 2 else {})
+            metrics = {SEMANTIC: 0.5 + seed / 10} | ({FIELD: 0.9} if seed == 2 else {})
             register(
                 registry, folder, root, "tailor", ModelSpec(name=str(base)), "a test", metrics=metrics, parents=parents
             )
@@ -56,14 +57,16 @@ def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
 
 
 def test_models_are_listed_the_newest_first(corpus: Corpus) -> None:
-    lines = [line.split("\t") for line in models(corpus).output.splitlines()]
+    title, *lines = [line.split("\t") for line in models(corpus).output.splitlines()]
+    assert "per cent" in title[0]
+    assert lines[0][5:] == ["registered", "parents", "Field", "Semantic"]
     assert [line[:3] for line in lines[1:]] == [
         ["tailor@4", "gui", "candidate"],
         ["tailor@3", "omni", "candidate"],
         ["tailor@2", "omni", "candidate"],
         ["tailor@1", "omni", "candidate"],
     ]
-    assert lines[2][6:] == ["tailor@2", "field 0.9, semantic 0.7"]
+    assert lines[2][6:] == ["tailor@2", "90.0", "70.0"]
     listed = json.loads(models(corpus, "--json").output)
     assert [one["reference"] for one in listed] == ["tailor@4", "tailor@3", "tailor@2", "tailor@1"]
     assert listed[1]["weights"]["files"][0]["path"] == "adapter_config.json"
@@ -89,7 +92,7 @@ def test_a_model_is_shown_with_all_that_is_known(corpus: Corpus) -> None:
         "backend\tmodel:tailor@3",
         "adapter, 2 files",
         "parents\ttailor@2",
-        "semantic\t0.7",
+        f"{SEMANTIC}\t0.7",
         "promoted\tnever",
     ):
         assert word in shown
@@ -98,7 +101,7 @@ def test_a_model_is_shown_with_all_that_is_known(corpus: Corpus) -> None:
 
 def test_two_models_are_compared_side_by_side(corpus: Corpus) -> None:
     lines = models(corpus, "compare", "tailor@1", "tailor@3").output.splitlines()
-    assert lines == ["metric\ttailor@1\ttailor@3\tdifference", "field\t\t0.9", "semantic\t0.5\t0.7\t+0.2"]
+    assert lines == ["metric\ttailor@1\ttailor@3\tdifference", f"{FIELD}\t\t0.9", f"{SEMANTIC}\t0.5\t0.7\t+0.2"]
     (_, semantic) = json.loads(models(corpus, "compare", "tailor@1", "tailor@3", "--json").output)
     assert semantic["difference"] == pytest.approx(0.2)
 

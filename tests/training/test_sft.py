@@ -155,6 +155,11 @@ def test_rows_none_of_which_can_be_used_are_an_error(settings: Training, tmp_pat
     assert "no example can be used: 8 it has more than 64 tokens" in ended.error.problem.cause
 
 
+def written(model: Path) -> dict[str, bytes]:
+    """The files of a model but one, of TRL's settings, which holds where it lies."""
+    return {path.name: path.read_bytes() for path in model.iterdir() if path.name != "training_args.bin"}
+
+
 def test_a_folder_with_another_run_is_refused(
     settings: Training, unbroken: Callable[[Training], Path], tmp_path: Path
 ) -> None:
@@ -162,7 +167,24 @@ def test_a_folder_with_another_run_is_refused(
     other = tuned(settings, learning_rate=1e-5).model_copy(update={"seed": 7})
     ended = train("sft", other, examples(settings.model), tmp_path / "out")
     assert ended.error is not None
-    assert "it holds a run with other seed, settings" in ended.error.problem.cause
+    assert "it holds another run: seed 0 (now 7), settings.learning_rate" in ended.error.problem.cause
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["again", "killed before its model was written"])
+def test_a_run_that_has_ended_is_not_trained_on(
+    settings: Training, unbroken: Callable[[Training], Path], tmp_path: Path, lost: bool
+) -> None:
+    out = shutil.copytree(unbroken(settings), tmp_path / "out")
+    before = written(out / "model")
+    lines = logged(out)
+    if lost:
+        shutil.rmtree(out / "model")
+    ended = train("sft", settings, examples(settings.model), out)
+    assert ended.error is None
+    assert ended.result.steps == lines[-1]["step"]
+    assert logged(out) == lines
+    assert written(out / "model") == before
+    assert "Tuned by DataClaw (SFT" in before["README.md"].decode()
 
 
 def test_a_model_that_sees_nothing_is_not_shown_frames(settings: Training, tmp_path: Path) -> None:

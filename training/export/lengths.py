@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -27,11 +28,13 @@ class Lengths:
     """
 
     def __init__(self, model: str) -> None:
-        self.checkpoint = Checkpoint(model)
         source = _template_of(model)
-        if self.checkpoint.tokenizer is None or source is None:
-            lacks = "tokenizer.json" if self.checkpoint.tokenizer is None else "chat template"
-            raise UsageError(model, f"it has no {lacks}", _REMEDY)
+        counts = file_of(model, "tokenizer.json") is not None
+        if not counts or source is None:
+            lacks = "chat template" if counts else "tokenizer.json"
+            where = "" if Path(model).is_dir() else "there is no such folder, and under this id "
+            raise UsageError(model, f"{where}it has no {lacks}", _REMEDY)
+        self.checkpoint = Checkpoint(model)
         # As transformers sets its environment up, for which chat templates are written.
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
