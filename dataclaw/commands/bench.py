@@ -165,7 +165,9 @@ def run(
 
     Example: `dataclaw bench run val rules`
 
-    Example: `dataclaw bench run val sft grpo --backend transformers --set frames=0`
+    Example: `dataclaw bench run val model:tailor@3 --catalog sqlite:///corpus/catalog.db`
+
+    Example: `dataclaw bench run val base --backend transformers --set adapter=tuned/sft/model --set frames=0`
     """
     from benchmark.metrics.score import Scorer
     from benchmark.val.candidates import candidate
