@@ -112,14 +112,15 @@ def settings(base: Path, seed: int, sizes: Sizes, variant: str) -> dict[str, Any
     steps = max(1, sizes.sft // 4) if variant.startswith("minimal") else sizes.sft
     grpo = {
         **shared,
-        "learning_rate": 3e-4,
+        "learning_rate": 1e-4,
+        "temperature": 0.8,
         "steps": sizes.grpo,
-        "generations": 8,  # of two questions: where all answers to one earn the same, the other still tells
+        "generations": 8,  # of one question a step: two would be padded to the longer one
         "batch": 4,
-        "accumulate": 4,
+        "accumulate": 2,
         "max_question": QUESTION,
         "max_answer": ANSWER,
-        "beta": 0.02,
+        "beta": 0.04,
         **(
             {"reward": {"weights": {"format": 0.75, "anchor": 0.0, "efficiency": 0.25}}}
             if variant == "unanchored"
