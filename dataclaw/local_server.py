@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,17 @@ _STARTS_WITHIN = 120.0
 _DELIVERS_WITHIN = 30.0
 """Seconds; on a busy machine the server is slow to take what is left, and what it did not take is tried for minutes."""
 _PR_SET_PDEATHSIG = 1
+_SERVE = """
+import socket, sys
+from uvicorn import Config, Server
+
+config = Config("prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on")
+Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+"""
+"""As Prefect starts it, on a socket of ours: a port that is let go to be bound by the server seconds later can be any
+connection's in between (Ray makes hundreds)."""
+_ERROR = re.compile(r"[\w.]+(Error|Exception): ")
+"""How the line of a traceback begins that names the cause; advice and uvicorn's own last words come after it."""
 
 
 @contextmanager
@@ -45,12 +57,14 @@ def prefect_api(meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryFile() as said:
-        port = _free_port()
-        server = _start(port, said)
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            api = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            server = _start(listening, said)
         try:
             meanwhile()
-            _wait(server, port, said)
-            with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            _wait(server, api, said)
+            with temporary_settings({PREFECT_API_URL: api}):
                 yield
         finally:
             _deliver()
@@ -71,14 +85,11 @@ def _deliver() -> None:
         worker.drain_all(timeout=_DELIVERS_WITHIN)
 
 
-def _start(port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    import prefect
-
-    serve = ["--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on"]
-    where = ["--app-dir", str(prefect.__module_path__.parent), "--host", "127.0.0.1", "--port", str(port)]
+def _start(listening: socket.socket, said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", *serve, *where],
+        [sys.executable, "-c", _SERVE, str(listening.fileno())],
         env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+        pass_fds=[listening.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=said,
@@ -91,14 +102,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait(server: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
+def _wait(server: subprocess.Popen[bytes], api: str, said: IO[bytes]) -> None:
     """Until the server answers its health check; it announces itself in no other way."""
     import httpx
 
@@ -106,13 +110,14 @@ def _wait(server: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
     with httpx.Client() as client:
         while server.poll() is None and time.monotonic() < end:
             try:
-                if client.get(f"http://127.0.0.1:{port}/api/health").status_code == httpx.codes.OK:
+                if client.get(f"{api}/health").status_code == httpx.codes.OK:
                     return
             except httpx.TransportError:
                 pass  # not listening yet
             time.sleep(0.1)
     said.seek(0)
-    last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
+    lines = ["it printed nothing", *said.read().decode(errors="replace").strip().splitlines()]
+    cause = next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1])
     raise DataClawError(
-        "Prefect", f"its temporary server did not start: {last[0]}", "Set PREFECT_API_URL to a running server"
+        "Prefect", f"its temporary server did not start: {cause}", "Set PREFECT_API_URL to a running server"
     )

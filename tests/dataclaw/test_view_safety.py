@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dataclaw import local_server
 from dataclaw.main import app
 from dataclaw.viewer.images import ImageFolder
 from schemas.triplet import Triplet
@@ -26,16 +23,6 @@ LAYERS = ("dataclaw", "deployments", "flows", "tasks", "synthesis", "experts", "
 def view(corpus: Path, out: Path) -> None:
     done = CliRunner().invoke(app, ["view", str(corpus), "--out", str(out)])
     assert done.exit_code == 0, done.output
-
-
-def test_the_server_of_a_build_listens_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[Sequence[str]] = []
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
-    with open(os.devnull, "rb") as said:
-        local_server._start(4321, said)
-    (command,) = started
-    assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert command.count("--host") == 1
 
 
 def test_the_gallery_is_files_and_no_server() -> None:

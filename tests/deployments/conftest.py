@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import httpx
 import pytest
 
 from tests.models.fixtures import tiny_qwen3_vl
+from tests.ports import free_port
 from tests.storage import postgresql
 
 __all__ = ["tiny_qwen3_vl"]
@@ -193,11 +193,8 @@ def end(process: subprocess.Popen[bytes], sign: signal.Signals = signal.SIGTERM)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Prefect server with its own database, the environment of its clients, and its notifications."""
     home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     with _database() as database, _receiver(told := []) as receiver:
-        ours = Server(home, port, database, told)
+        ours = Server(home, free_port(), database, told)
         try:
             ours.start()
             _make_block(ours, f"http://127.0.0.1:{receiver.server_address[1]}/")

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import yaml
 from botocore.session import get_session
 from sqlalchemy import create_engine, text
 
+from tests.ports import free_port
 from tests.storage import postgresql, s3_proxy
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def servers(out: Path) -> Iterator[Site]:
         database = stack.enter_context(postgresql.Server()).url
         _make_databases(database, "prefect", "catalog")
         store = stack.enter_context(s3_proxy.served())
-        prefect_port, ray_port = _free_port(), _free_port()
+        prefect_port, ray_port = free_port(), free_port()
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nights-")))
         api = f"http://127.0.0.1:{prefect_port}/api"
         environment = os.environ | {
@@ -323,12 +323,6 @@ def _s3(environment: dict[str, str]) -> Any:
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_DEFAULT_REGION"],
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _say(words: str) -> None:

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -20,6 +19,7 @@ from prefect.settings import Settings
 from prefect.settings.legacy import _get_settings_fields
 
 from storage.recipes import load_recipe
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -225,10 +225,8 @@ def checks() -> dict[str, str]:
 @pytest.mark.parametrize(("name", "code"), checks().items())
 def test_a_health_check_fails_where_nothing_answers(name: str, code: str) -> None:
     (port,) = re.findall(r"127\.0\.0\.1:(\d+)", code)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        unused = free.getsockname()[1]
-    done = subprocess.run([sys.executable, "-c", code.replace(f":{port}/", f":{unused}/")], capture_output=True)
+    code = code.replace(f":{port}/", f":{free_port()}/")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert done.returncode != 0, name
 
 

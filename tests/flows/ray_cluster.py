@@ -6,13 +6,14 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import psutil
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
@@ -40,9 +41,7 @@ class RayCluster:
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
         self.environment = os.environ | environment | token
         self.folder = Path(tempfile.mkdtemp(prefix="ray"))  # its sockets' paths may not be long
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.address = f"127.0.0.1:{self._port}"
         self._cpus = cpus
         hiding = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs tmpfs "{hidden}" && exec "$@"', "node"]

@@ -6,7 +6,6 @@ Whatever number of conftests imports one, it is made once in a session: engines 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+from tests.ports import free_port
 
 Made = TypeVar("Made")
 _MADE = pytest.StashKey[dict[str, object]]()
@@ -84,9 +85,7 @@ def smollm2_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 
 def _serve(config: pytest.Config, folder: Path, name: str, log: Path, patience: float = 500.0) -> Served:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", name,
         "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "8192", "--max-num-seqs", "16",

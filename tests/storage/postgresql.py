@@ -6,11 +6,12 @@ import glob
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Self
+
+from tests.ports import free_port
 
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 """Where packages keep `initdb`, which most leave off the path."""
@@ -42,7 +43,7 @@ class Server:
         # Not in pytest's folder: that is closed to every other user.
         self._folder = Path(tempfile.mkdtemp(prefix="dataclaw-postgresql-"))
         self._data = self._folder / "data"
-        self._port = _free_port()
+        self._port = free_port()
 
     @property
     def url(self) -> str:
@@ -111,9 +112,3 @@ def _programs() -> Path | None:
 def _user() -> str | None:
     known = {account.pw_name for account in pwd.getpwall()}
     return next((name for name in ("postgres", "nobody") if name in known), None)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
