@@ -117,6 +117,9 @@ class GRPO(Optimisation):
     """Share of a GPU's memory for the engine, with `rollouts: vllm`."""
     reward: RewardSpec = RewardSpec()
     """The verifier's own; weights of 0 leave a part out, as an ablation does."""
+    coverage: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of R_cover beside the verifier's reward, whose weight is 1: as many supported facts as the published row
+    has. Without it, leaving out what is doubtful pays."""
 
     @model_validator(mode="after")
     def _agreeing(self) -> Self:

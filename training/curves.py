@@ -18,12 +18,13 @@ PICTURES = {
         "rewards/R_format/mean": "R_format",
         "rewards/R_anchor/mean": "R_anchor",
         "rewards/R_eff/mean": "R_eff",
+        "rewards/R_cover/mean": "R_cover",
     },
     "divergence": {"kl": "KL divergence to the model before GRPO"},
     "length": {"completions/mean_length": "tokens of an answer", "completions/clipped_ratio": "share cut off"},
 }
 """Pictures, and the logged figures that each shows under what names."""
-_COLOURS = ("#22242a", "#5b7db1", "#c26a3c", "#3f8f7a")
+_COLOURS = ("#22242a", "#5b7db1", "#c26a3c", "#3f8f7a", "#8a5a9e")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 320, 64, 20, 56, 36
 _RAW = 40
 """Steps above which single values are drawn pale and a running mean over a twentieth of the steps strong."""

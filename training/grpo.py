@@ -38,7 +38,8 @@ def train_grpo(training: Training, offered: Iterable[Example], out: Path, tell: 
     the divergence is measured to it. Goes on from the last whole checkpoint in `out`, as :func:`train_sft`.
 
     Logged are, beside TRL's own figures, the reward and its parts apart (`rewards/R/mean`, `rewards/R_format/mean`,
-    `rewards/R_anchor/mean`, `rewards/R_eff/mean`) and the share of the step that scoring took (`reward_share`).
+    `rewards/R_anchor/mean`, `rewards/R_eff/mean`, `rewards/R_cover/mean`) and the share of the step that scoring took
+    (`reward_share`).
 
     Args:
         offered: examples of the training side, whose answers are not used; they are read once.
@@ -58,7 +59,7 @@ def train_grpo(training: Training, offered: Iterable[Example], out: Path, tell: 
 
     sees = vision(training.model)
     judge = Judge(how.reward)
-    functions, weights = reward_functions(judge)
+    functions, weights = reward_functions(judge, how.coverage)
     with clear_ends(out, training, how, how.max_question + how.max_answer):
         processor = processing(training, sees, padding_side="left")
         shared = settings(training, how, out)

@@ -1,4 +1,5 @@
-"""R = l1 R_format + l2 R_anchor + l3 R_eff as GRPO asks for it: the functions that verify the corpus, over batches."""
+"""R = l1 R_format + l2 R_anchor + l3 R_eff as GRPO asks for it: the functions that verify the corpus, over batches; and
+R_cover, which only the row that is learned from can tell."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from schemas.stream import Stream
 from schemas.task_spec import TaskSpec
 from schemas.triplet import Triplet
 from synthesis.verification.check import AnchorIndex
+from synthesis.verification.rewards import coverage_reward, supported_facts
 from synthesis.verification.verify import score_output
 
 Reward = Callable[..., list[float | None]]
@@ -30,11 +32,14 @@ class Facts(Contract):
     spec: TaskSpec
     streams: tuple[Stream, ...]
     anchors: tuple[FactualAnchor, ...]
+    enough: int
+    """Distinct supported facts of the row's own output."""
 
 
 def facts_of(triplet: Triplet) -> str:
     """The facts of a row as JSON, to travel as a column beside the question."""
-    return canonical_json(Facts(spec=triplet.spec, streams=triplet.streams, anchors=triplet.anchors))
+    enough = len(supported_facts(triplet.score.supports))
+    return canonical_json(Facts(spec=triplet.spec, streams=triplet.streams, anchors=triplet.anchors, enough=enough))
 
 
 class Judge:
@@ -57,6 +62,13 @@ class Judge:
         self.seconds += time.perf_counter() - begun
         return [done[pair] for pair in zip(facts, answers, strict=True)]
 
+    def coverage(self, facts: Sequence[str], scores: Sequence[Score]) -> list[float]:
+        """R_cover of each answer, from its score."""
+        return [
+            coverage_reward(score.supports, self._indexed(known)[0].enough)
+            for known, score in zip(facts, scores, strict=True)
+        ]
+
     def _indexed(self, facts: str) -> tuple[Facts, AnchorIndex]:
         if facts not in self._known:
             parsed = Facts.model_validate_json(facts)
@@ -67,9 +79,14 @@ class Judge:
         return self._known[facts]
 
 
-def reward_functions(judge: Judge) -> tuple[list[Reward], list[float]]:
-    """What TRL is given: the whole reward, and its parts to be logged apart, with their weights in the sum (1 and 0:
-    the verifier has combined them, and leaves out what does not apply)."""
+def reward_functions(judge: Judge, coverage: float = 0.0) -> tuple[list[Reward], list[float]]:
+    """What TRL is given: the verifier's reward and R_cover, whose weighted mean is what is paid, and the parts of R to
+    be logged apart. These weigh nothing: the verifier has combined them, and leaves out what does not apply.
+
+    Args:
+        judge: scores the answers.
+        coverage: weight of R_cover, where that of R is 1.
+    """
     last: dict[str, Any] = {}
 
     def scored(completions: Sequence[Any], facts: Sequence[str]) -> list[Score]:
@@ -87,13 +104,18 @@ def reward_functions(judge: Judge) -> tuple[list[Reward], list[float]]:
         reward.__name__ = name  # the name in TRL's logs
         return reward
 
+    def covered(completions: Sequence[Any], facts: Sequence[str], **_: Any) -> list[float | None]:
+        return [*judge.coverage(facts, scored(completions, facts))]
+
+    covered.__name__ = "R_cover"
     functions = [
         part("R", lambda score: score.reward),
         part("R_format", lambda score: score.format),
         part("R_anchor", lambda score: score.anchor),
         part("R_eff", lambda score: score.efficiency),
+        covered,
     ]
-    return functions, [1.0, 0.0, 0.0, 0.0]
+    return functions, [1.0 / (1.0 + coverage), 0.0, 0.0, 0.0, coverage / (1.0 + coverage)]
 
 
 def answer_of(completion: Any) -> str:

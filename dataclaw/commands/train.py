@@ -33,6 +33,7 @@ _SHOWN = {
     "rewards/R_format/mean": "R_format",
     "rewards/R_anchor/mean": "R_anchor",
     "rewards/R_eff/mean": "R_eff",
+    "rewards/R_cover/mean": "R_cover",
     "kl": "KL",
     "completions/mean_length": "tokens of an answer",
     "reward_share": "share of a step that scoring took",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from schemas.recipe import RewardWeights
-from schemas.score import Claim, Support
+from schemas.score import Claim, ClaimKind, Support
 from synthesis.verification.check import AnchorIndex
 from synthesis.verification.format import Parsed
 
@@ -40,14 +40,14 @@ def anchor_reward(claims: Sequence[Claim], supports: Sequence[Support]) -> float
     """
     if not claims:
         return None
-    carried = {(support.kind, support.anchors) for support in supports if support.supported}
     # The path is left out: the same untruth in two places is one untruth, as the same truth is one truth.
     missing = {
         claim.model_dump_json(exclude={"path"})
         for claim, support in zip(claims, supports, strict=True)
         if not support.supported
     }
-    return len(carried) / (len(carried) + len(missing))
+    carried = len(supported_facts(supports))
+    return carried / (carried + len(missing))
 
 
 def efficiency_reward(value: Any, supports: Sequence[Support], index: AnchorIndex) -> float:
@@ -67,13 +67,30 @@ def efficiency_reward(value: Any, supports: Sequence[Support], index: AnchorInde
         Two subtitles of 5 words each are quoted (two facts): A = 20 + 24 + 10 = 54. In 40 words: R_eff = 1. In 108
         words: R_eff = 54 / 108 = 0.5. Each quoted three times in 108 words: still 0.5.
     """
-    facts = {(support.kind, support.anchors) for support in supports if support.supported}
-    if not facts:
+    used = supported_facts(supports)
+    if not used:
         return 0.0
-    cited = {anchor for _, anchors in facts for anchor in anchors}
-    allowed = WORDS_PER_FACT * len(facts) + sum(count_words(index.by_id(anchor).content) for anchor in cited)
-    allowance: float = BASE_WORDS + min(1.0, FREE_FACTS / len(facts)) ** 0.25 * allowed
+    cited = {anchor for _, anchors in used for anchor in anchors}
+    allowed = WORDS_PER_FACT * len(used) + sum(count_words(index.by_id(anchor).content) for anchor in cited)
+    allowance: float = BASE_WORDS + min(1.0, FREE_FACTS / len(used)) ** 0.25 * allowed
     return min(1.0, allowance / max(1, sum(count_words(text) for text in strings(value))))
+
+
+def coverage_reward(supports: Sequence[Support], enough: int) -> float:
+    """R_cover = min(1, S / enough): distinct supported facts, against as many as are enough (at least one).
+
+    R_anchor is a share, so what is doubtful is better left out: it alone teaches to say little. This part counts. No
+    verifier can know what is enough, so it is part of no published score; in training the published row says it.
+
+    Example:
+        The row has six supported facts, the answer three, one of them twice: R_cover = 1/2.
+    """
+    return min(1.0, len(supported_facts(supports)) / max(1, enough))
+
+
+def supported_facts(supports: Iterable[Support]) -> set[tuple[ClaimKind, tuple[str, ...]]]:
+    """The distinct facts that are supported: each a kind of claim with the anchors it cites."""
+    return {(support.kind, support.anchors) for support in supports if support.supported}
 
 
 def combine(weights: RewardWeights, format_: float | None, anchor: float | None, efficiency: float | None) -> float:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from schemas.recipe import RewardSpec, RewardWeights
+from schemas.score import Score
 from schemas.task_spec import Intent, TaskSpec
 from schemas.triplet import Triplet
 from synthesis.agents.roster import agent_for
+from synthesis.verification.rewards import supported_facts
 from synthesis.verification.verify import score_output
 from tests.training.rows import row
 from training.rewards import Judge, answer_of, facts_of, reward_functions
@@ -46,7 +48,7 @@ def test_each_part_is_the_verifiers_and_none_where_it_does_not_apply(name: str) 
     triplet = ROWS[name]
     answers = [make(triplet) for make in ANSWERS.values()]
     functions, weights = reward_functions(Judge(RewardSpec()))
-    assert weights == [1.0, 0.0, 0.0, 0.0]
+    assert weights == [1.0, 0.0, 0.0, 0.0, 0.0]
     expected = [score_output(answer, triplet.spec, triplet.streams, triplet.anchors) for answer in answers]
     found = {
         function.__name__: function(completions=answers, facts=[facts_of(triplet)] * len(answers), prompts=None)
@@ -57,9 +59,46 @@ def test_each_part_is_the_verifiers_and_none_where_it_does_not_apply(name: str) 
         "R_format": [score.format for score in expected],
         "R_anchor": [score.anchor for score in expected],
         "R_eff": [score.efficiency for score in expected],
+        "R_cover": [1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
     }
     assert found["R"][0] > 0.9
     assert found["R_anchor"][1] is None
+
+
+def paid(triplet: Triplet, answer: str, coverage: float) -> float:
+    """What TRL makes of the functions: the sum of what they give by their weights, without None."""
+    functions, weights = reward_functions(Judge(RewardSpec()), coverage)
+    given = [function(completions=[answer], facts=[facts_of(triplet)])[0] for function in functions]
+    return sum(weight * value for weight, value in zip(weights, given, strict=True) if value is not None)
+
+
+def halved(triplet: Triplet) -> str:
+    """The honest output with the first half of each list."""
+
+    def half(value: object) -> object:
+        if isinstance(value, list):
+            return [half(item) for item in value[: max(1, len(value) // 2)]]
+        return {key: half(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+    return json.dumps(half(json.loads(triplet.output)))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_left_out_costs_where_coverage_is_paid(name: str) -> None:
+    triplet = ROWS[name]
+    answers = [triplet.output, halved(triplet)]
+    whole, half = (len(supported_facts(score.supports)) for score in scored(triplet, *answers))
+    assert 0 < half < whole
+    for answer, coverage in zip(answers, (1.0, half / whole), strict=True):
+        assert paid(triplet, answer, 0.5) == pytest.approx((paid(triplet, answer, 0.0) + 0.5 * coverage) / 1.5)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_more_than_the_row_has_is_not_paid(name: str) -> None:
+    """No answer is paid for telling everything: coverage ends where the row ends, and what is not true never counts."""
+    triplet = ROWS[name]
+    for hack in (copied, repeated):
+        assert paid(triplet, hack(triplet), 0.5) <= paid(triplet, triplet.output, 0.5)
 
 
 def test_rows_in_one_batch_are_judged_by_their_own_facts() -> None:
@@ -70,6 +109,10 @@ def test_rows_in_one_batch_are_judged_by_their_own_facts() -> None:
     others = judge.scores(facts, [triplet.output for triplet in triplets[1:] + triplets[:1]])
     assert all(score.anchor == 1.0 for score in own)
     assert all(score.anchor < 1.0 for score in others if score.anchor is not None)
+
+
+def scored(triplet: Triplet, *answers: str) -> list[Score]:
+    return Judge(RewardSpec()).scores([facts_of(triplet)] * len(answers), answers)
 
 
 def test_weights_leave_a_part_out() -> None:
