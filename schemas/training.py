@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import digest
 from schemas.recipe import ModelSpec, RewardSpec, Section
+from schemas.stream import Domain
 from schemas.task_spec import Name
 
 
@@ -88,6 +89,9 @@ class GRPO(Optimisation):
     """The highest."""
     steps: Annotated[int, Field(ge=1)] = 200
     """In all."""
+    domains: tuple[Domain, ...] = ()
+    """Whose rows are asked; none named: all. Where a model is right or hopeless, its answers all earn the same, and
+    steps spent there teach it nothing."""
     generations: Annotated[int, Field(ge=2)] = 8
     """Answers to each question, within which advantages are normalised."""
     batch: Annotated[int, Field(ge=1)] = 8

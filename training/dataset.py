@@ -71,9 +71,10 @@ def on_disk(offered: Iterable[Example], base: str, sees: bool, bounds: Bounds, f
     noted = json.loads((folder / TAKEN).read_text())
     taken = Taken(**noted | {name: Counter(noted[name]) for name in ("left_out", "by_domain")})
     if not taken.taken:
-        reasons = ", ".join(f"{number} {why}" for why, number in taken.left_out.most_common()) or "none was offered"
-        remedy = "Raise max_tokens (SFT) or max_question (GRPO), or build more"
-        raise DataClawError("training data", f"no example can be used: {reasons}", remedy)
+        reasons = ", ".join(f"{number} {why}" for why, number in taken.left_out.most_common())
+        cause = f"no example can be used: {reasons}" if reasons else "the training side has no row of its domains"
+        remedy = "Raise max_tokens (SFT) or max_question (GRPO)" if reasons else "Change grpo.domains"
+        raise DataClawError("training data", cause, f"{remedy}, or build more")
     return Dataset.from_file(str(folder / EXAMPLES)), taken
 
 

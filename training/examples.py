@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -98,13 +98,17 @@ def example_of(triplet: Triplet, model: ModelSpec) -> Example:
 
 
 def examples(
-    corpus: Corpus, manifest: Manifest, model: ModelSpec, split: Split | None = None, domain: Domain | None = None
+    corpus: Corpus, manifest: Manifest, model: ModelSpec, split: Split | None = None, domains: Collection[Domain] = ()
 ) -> Iterator[Example]:
-    """The rows of a snapshot as examples, in their order, a few in memory at a time. `split` and `domain`: of these
-    alone."""
+    """The rows of a snapshot as examples, in their order, a few in memory at a time.
+
+    Args:
+        split: of this side alone.
+        domains: of these alone; none named: of all.
+    """
     for batch in snapshots.iter_triplets(corpus, manifest, _ROWS):
         for triplet in Triplet.from_table(batch):
-            if split in (None, triplet.split) and domain in (None, triplet.domain):
+            if split in (None, triplet.split) and (not domains or triplet.domain in domains):
                 yield example_of(triplet, model)
 
 

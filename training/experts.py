@@ -44,8 +44,8 @@ class Experts:
 
 
 def train_experts(training: Training, corpus: Corpus, manifest: Manifest, out: Path, telling: Telling) -> Experts:
-    """Tunes one adapter on the rows of each domain, by SFT and, where the training has it, then by GRPO; the router is
-    fitted on the same rows. Called again after whatever ended it, it goes on where it was.
+    """Tunes one adapter on the rows of each domain, by SFT and then, where the training has it for the domain, by GRPO;
+    the router is fitted on the same rows. Called again after whatever ended it, it goes on where it was.
 
     Args:
         training: of every expert alike.
@@ -103,12 +103,12 @@ def _expert(
     from training.sft import train_sft
 
     with telling(f"{domain}: sft") as tell:
-        done = train_sft(training, examples(corpus, manifest, training.model, Split.TRAIN, domain), out / "sft", tell)
-    if training.grpo is None:
+        done = train_sft(training, examples(corpus, manifest, training.model, Split.TRAIN, [domain]), out / "sft", tell)
+    if training.grpo is None or (training.grpo.domains and domain not in training.grpo.domains):
         return done
     with telling(f"{domain}: grpo") as tell:
         tuned = going_on(training, done.folder)
-        return train_grpo(tuned, examples(corpus, manifest, tuned.model, Split.TRAIN, domain), out / "grpo", tell)
+        return train_grpo(tuned, examples(corpus, manifest, tuned.model, Split.TRAIN, [domain]), out / "grpo", tell)
 
 
 def _rows(corpus: Corpus, manifest: Manifest, split: Split) -> Iterator[Triplet]:

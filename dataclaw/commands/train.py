@@ -175,8 +175,9 @@ def _run(
     if url is not None and leads():
         with Registry.open(url, create=True):
             pass  # it can be reached: known before hours go by
+    domains = training.grpo.domains if stage == "grpo" and training.grpo is not None else ()
     with _progress() as tell:
-        done = learn(training, examples(corpus, manifest, training.model, Split.TRAIN), out, tell)
+        done = learn(training, examples(corpus, manifest, training.model, Split.TRAIN, domains), out, tell)
     if not leads():
         return
     curves, model = draw(logged(out), out / "curves"), None

@@ -60,7 +60,7 @@ def training(tmp_path: Path, request: pytest.FixtureRequest, tmp_path_factory: p
         "name": "tiny",
         "model": {"name": os.path.relpath(base, tmp_path), "brief": True, "frames": 0, "anchor_tokens": 64},
         "sft": {"steps": 4, "batch": 2, "accumulate": 1, **quick},
-        "grpo": {"steps": 2, "batch": 4, "generations": 2, "max_answer": 16, **quick},
+        "grpo": {"steps": 2, "batch": 4, "generations": 2, "max_answer": 16, **quick} | {"domains": ["daily_life"]},
     }
     path = tmp_path / "training.yaml"
     path.write_text(yaml.safe_dump(settings))
@@ -125,6 +125,10 @@ def test_sft_then_grpo_by_the_command(corpus: Corpus, training: Path, tmp_path: 
     assert found["examples"] == 8
     assert found["steps"] == 2
     assert {"rewards/R/mean", "kl", "reward_share"} <= found["metrics"].keys()
+    training.write_text(training.read_text().replace("daily_life", "gui"))
+    other = run("grpo", training, corpus.uri, *begin, "--out", tmp_path / "other")
+    assert other.returncode != 0
+    assert "the training side has no row of its domains. Change grpo.domains" in other.stderr
     assert [Path(path).name for path in found["curves"]] == ["loss.svg", "reward.svg", "divergence.svg", "length.svg"]
 
 

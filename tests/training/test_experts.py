@@ -97,7 +97,9 @@ def test_what_cannot_be_experts_is_refused_before_anything_is_trained(tmp_path: 
 @pytest.mark.usefixtures("one_thread")
 def test_each_expert_learns_from_the_rows_of_its_own_domain(settings: Training, tmp_path: Path) -> None:
     corpus, manifest = published(tmp_path / "corpus", *ASKED)
-    training = settings.model_copy(update={"grpo": None})
+    grpo = settings.grpo
+    assert grpo is not None
+    training = settings.model_copy(update={"grpo": grpo.model_copy(update={"domains": (Domain.EMBODIED,)})})
     told: list[str] = []
 
     def telling(name: str) -> AbstractContextManager[Tell]:
@@ -105,7 +107,7 @@ def test_each_expert_learns_from_the_rows_of_its_own_domain(settings: Training, 
         return quiet(name)
 
     experts = train_experts(training, corpus, manifest, tmp_path / "out", telling)
-    assert told == ["education: sft", "embodied: sft"]
+    assert told == ["education: sft", "embodied: sft", "embodied: grpo"]
     for domain, one in experts.trained.items():
         assert one.taken.by_domain == Counter({str(domain): 4})
         assert one.folder.parent.parent == tmp_path / "out" / domain
