@@ -7,10 +7,10 @@ Nothing here passes or fails: the tables say what came of it.
     python tests/perf/learning.py FOLDER [--streams 36] [--seeds 3] [--sft 120] [--grpo 30] [--size 60]   (models' venv)
 
 Variants: `base` asked as the others are; `held` the base told its schema and held to it; `minimal` a quarter of SFT's
-steps, so that it knows the form at all; `sft`; `grpo` from `sft`, on the domain in which SFT is weak; `covered` the same
-with R_cover; `unanchored` with no R_anchor in the reward; `minimal_grpo` GRPO from `minimal`. With --experts, an adapter
-for each domain and the router between them, by its own choice, by Omni alone and by a wrong expert. With --builds N,
-corpora that rules, the base and tuned models make of N more seeds of streams, verified.
+steps, so that it knows the form at all; `sft`; `grpo` from `sft`, on the domain in which SFT is weak; `covered` the
+same with R_cover; `unanchored` with no R_anchor in the reward; `minimal_grpo` GRPO from `minimal`. With --experts, an
+adapter for each domain and the router between them, by its own choice, by Omni alone and by a wrong expert. With
+--builds N, corpora that rules, the base and tuned models make of N more seeds of streams, verified.
 """
 
 from __future__ import annotations
@@ -270,16 +270,9 @@ def built(folder: Path, corpus: Corpus, base: Path, sizes: Sizes) -> str:
         if said["rows"]:
             dataclaw("verify", folder / f"built_{number}")
         done, filtered, failed = (said[f"units_{outcome}"] for outcome in ("done", "filtered", "failed"))
-        usage = said["usage"]
-        counts = (
-            done + filtered + failed,
-            said["rows"],
-            filtered,
-            failed,
-            usage["requests"],
-            usage["completion_tokens"],
-        )
-        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
+        asked_for = [said["usage"][key] for key in ("requests", "completion_tokens")]
+        counts = map(str, (done + filtered + failed, said["rows"], filtered, failed, *asked_for))
+        lines.append(f"| {writer} | {' | '.join(counts)} |")
     return "\n".join(lines)
 
 
