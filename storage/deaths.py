@@ -12,9 +12,10 @@ deaths/aside/<piece>-<date>   the input whose piece is left alone until that day
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -27,6 +28,9 @@ MAX_DEATHS = 3
 """A piece that took so many workers down is set aside. One may be chance: machines are taken away, memory is short."""
 REST = timedelta(days=7)
 """How long no run tries it again: what killed may have been mended meanwhile, but no night is lost on it."""
+WARY_FOR = 30.0
+"""Seconds that a worker in the place of a dead one is wary at least. New work may come before what Ray hands out again,
+so that counting pieces alone does not tell when all of that has come."""
 FOLDER = "deaths"
 _ASIDE = f"{FOLDER}/aside"
 _NOTHING = b"null"
@@ -39,14 +43,18 @@ class Deaths:
         root: the corpus.
         run: the run that the worker works for.
         suspects: how many pieces the worker in whose place this one is there may have had in hand. 0: it is the first.
+        clock: seconds that pass.
     """
 
-    def __init__(self, root: Location, run: str, suspects: int = 0) -> None:
+    def __init__(
+        self, root: Location, run: str, suspects: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._root = root
         self._note = f"{FOLDER}/{run}/{uuid.uuid4().hex}.json"
         self._run = run
         self._suspects = suspects
         self._suspected = suspects > 0
+        self._clock = clock
 
     @cached_property
     def _deaths(self) -> Counter[str]:
@@ -59,10 +67,15 @@ class Deaths:
         names = (name.partition("-") for name in self._root.names(_ASIDE))
         return {key: date.fromisoformat(until) for key, _, until in names}
 
+    @cached_property
+    def _until(self) -> float:
+        """When it has been wary for long enough: it begins with its first piece, which may wait for a model to load."""
+        return self._clock() + WARY_FOR
+
     @property
     def wary(self) -> bool:
         """Whether pieces are to be taken one at a time, so that a death tells which it was."""
-        return self._suspects > 0
+        return self._suspected and (self._clock() < self._until or self._suspects > 0)
 
     @contextmanager
     def holding(self, piece: Sequence[str], uri: str) -> Iterator[None]:

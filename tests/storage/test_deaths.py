@@ -14,7 +14,7 @@ from schemas.errors import InputError
 from schemas.outcome import Outcome
 from schemas.rows import RESULT_SCHEMA, Result, Written
 from storage import deaths
-from storage.deaths import MAX_DEATHS, REST, Deaths, forget
+from storage.deaths import MAX_DEATHS, REST, WARY_FOR, Deaths, forget
 from storage.location import Location
 from storage.write import WriteTriplets
 
@@ -70,12 +70,22 @@ def test_pieces_that_ended_are_no_suspects_however_often_workers_die(root: Locat
 
 
 def test_a_worker_is_wary_until_all_that_the_dead_one_had_in_hand_is_done(root: Location) -> None:
-    worker = Deaths(root, "run", suspects=2)
-    for piece in ("a", "b"):
+    """All of it may have come, and has had the time to come after pieces that nobody had in hand."""
+    now = 0.0
+    worker = Deaths(root, "run", suspects=2, clock=lambda: now)
+    for piece in ("a", "b", "c"):
         assert worker.wary
         with worker.holding([piece], piece):
             pass
+    now = WARY_FOR
     assert not worker.wary
+
+    slow = Deaths(root, "run", suspects=2, clock=lambda: now)
+    for piece in ("a", "b"):
+        assert slow.wary
+        with slow.holding([piece], piece):
+            now += 2 * WARY_FOR
+    assert not slow.wary
 
 
 def test_a_run_that_was_stopped_with_all_its_workers_blames_nothing_in_the_next(root: Location) -> None:
