@@ -99,7 +99,7 @@ class ModelSpec(Section):
     context: Annotated[int, Field(ge=256)] = 32768
     """Tokens of prompt and answer together."""
     frames: Annotated[int, Field(ge=0)] = 16
-    """At most so many full-size frames are shown."""
+    """At most so many full-size frames are shown. 0: no pictures at all, as a language model needs it."""
     image_side: Annotated[int, Field(ge=28)] = 768
     """Their longer side in pixels."""
     thumbnails: Annotated[int, Field(ge=0)] = 48

@@ -303,9 +303,10 @@ class ModelWriter:
 
 
 def asks_where(evidence: Evidence, settings: ModelSpec) -> bool:
-    """Whether there is something to choose: more time with pictures than full-size frames show anyway."""
+    """Whether there is something to choose: more time with pictures than full-size frames show anyway. A model
+    that is shown none chooses none."""
     lasting = sum(window.t1 - window.t0 for window in prompt.whole(evidence))
-    if not settings.thumbnails or lasting <= settings.frames * _SECONDS_PER_FRAME:
+    if not settings.frames or not settings.thumbnails or lasting <= settings.frames * _SECONDS_PER_FRAME:
         return False
     return any(showing.has_pictures(stream) for stream in evidence.streams)
 

@@ -154,6 +154,13 @@ def test_every_question_and_answer_is_in_the_provenance() -> None:
         assert all(one != other for one, other in pairwise(roles))
 
 
+def test_a_model_that_sees_nothing_is_shown_nothing() -> None:
+    (result,), server = made([ok(GOOD)], frames=0)
+    assert result.outcome.outcome is Outcome.DONE
+    (write,) = server.requests
+    assert write.pictures == []
+
+
 def test_a_short_film_is_looked_at_whole_without_asking_where() -> None:
     (result,), server = made([ok(GOOD)], frames=30)
     assert result.outcome.outcome is Outcome.DONE
