@@ -34,7 +34,7 @@ def registered(folder: Path, base: Path, adapters: Mapping[Any, Path]) -> Regist
     """A set of these adapters, by kind, in their order."""
     corpus = Corpus.open(folder / "corpus", create=True)
     root = corpus.location.join(FOLDER)
-    prompting = ModelSpec(name=str(base), brief=True, context=2048, frames=0, thumbnails=0, max_tokens=40)
+    prompting = ModelSpec(name=str(base), brief=True, context=2048, frames=0, max_tokens=40)
     router = fit_router(rows(range(6))).router
     with Registry.open(corpus.catalog_url(), create=True) as registry:
         members = [

@@ -86,7 +86,7 @@ def built(folder: Path, model: ModelSpec) -> tuple[Triplet, Asked]:
 
 @pytest.mark.parametrize("brief", [False, True])
 def test_the_question_is_the_one_that_the_build_asked(tmp_path: Path, brief: bool) -> None:
-    model = ModelSpec(name="tiny", frames=0, thumbnails=0, anchor_tokens=200, brief=brief)
+    model = ModelSpec(name="tiny", frames=0, anchor_tokens=200, brief=brief)
     triplet, asked = built(tmp_path, model)
     example = example_of(triplet, model)
     assert [message.role for message in example.messages] == [message["role"] for message in asked.body["messages"]]

@@ -54,7 +54,7 @@ def quiet(name: str) -> AbstractContextManager[Tell]:
 
 
 def on(base: Path) -> Training:
-    return Training(name="tailor", model=ModelSpec(name=str(base), brief=True, frames=0, thumbnails=0))
+    return Training(name="tailor", model=ModelSpec(name=str(base), brief=True, frames=0))
 
 
 def test_what_was_trained_is_entered_as_one_set_and_again_without_doubling(tmp_path: Path) -> None:
