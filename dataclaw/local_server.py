@@ -57,10 +57,10 @@ def prefect_api(meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryFile() as said:
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            api = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            server = _start(listening, said)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            api = f"http://127.0.0.1:{bound.getsockname()[1]}/api"
+            server = _start(bound, said)
         try:
             meanwhile()
             _wait(server, api, said)
@@ -85,11 +85,11 @@ def _deliver() -> None:
         worker.drain_all(timeout=_DELIVERS_WITHIN)
 
 
-def _start(listening: socket.socket, said: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(bound: socket.socket, said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(listening.fileno())],
+        [sys.executable, "-c", _SERVE, str(bound.fileno())],
         env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
-        pass_fds=[listening.fileno()],
+        pass_fds=[bound.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=said,

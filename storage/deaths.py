@@ -68,14 +68,14 @@ class Deaths:
         return {key: date.fromisoformat(until) for key, _, until in names}
 
     @cached_property
-    def _until(self) -> float:
+    def _wary_until(self) -> float:
         """When it has been wary for long enough: it begins with its first piece, which may wait for a model to load."""
         return self._clock() + WARY_FOR
 
     @property
     def wary(self) -> bool:
         """Whether pieces are to be taken one at a time, so that a death tells which it was."""
-        return self._suspected and (self._clock() < self._until or self._suspects > 0)
+        return self._suspected and (self._clock() < self._wary_until or self._suspects > 0)
 
     @contextmanager
     def holding(self, piece: Sequence[str], uri: str) -> Iterator[None]:

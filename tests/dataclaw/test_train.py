@@ -125,11 +125,12 @@ def test_sft_then_grpo_by_the_command(corpus: Corpus, training: Path, tmp_path: 
     assert found["examples"] == 8
     assert found["steps"] == 2
     assert {"rewards/R/mean", "kl", "reward_share"} <= found["metrics"].keys()
+    assert [Path(path).name for path in found["curves"]] == ["loss.svg", "reward.svg", "divergence.svg", "length.svg"]
+
     training.write_text(training.read_text().replace("daily_life", "gui"))
     other = run("grpo", training, corpus.uri, *begin, "--out", tmp_path / "other")
     assert other.returncode != 0
     assert "the training side has no row of its domains. Change grpo.domains" in other.stderr
-    assert [Path(path).name for path in found["curves"]] == ["loss.svg", "reward.svg", "divergence.svg", "length.svg"]
 
 
 @pytest.mark.models
