@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -109,7 +109,8 @@ class Cluster:
             watch.end()
             self.lost = bool(watch.lost)
         if watch.lost:
-            cause = f"it is gone: {watch.lost}; what was committed is kept"
+            ended = "".join(f"; {child}" for child in _ended_children())
+            cause = f"it is gone: {watch.lost}{ended}; what was committed is kept"
             raise ClusterError(
                 self.name, cause, "Run the build again when Ray is there again; its logs say why it ended"
             )
@@ -291,6 +292,18 @@ def _what_is_there(setup: Setup, corpus: str) -> tuple[str, str]:
         for file in sorted(root.rglob("*.py")):
             digest.update(f"{name}/{file.relative_to(root).as_posix()}".encode() + file.read_bytes())
     return digest.hexdigest(), Corpus.open(corpus).id
+
+
+def _ended_children() -> Iterator[str]:
+    """How processes that this one started, as it does those of a Ray of its own, ended. They stay to be waited for."""
+    for file in Path("/proc/self/task").glob("*/children"):
+        for child in map(int, file.read_text().split()):
+            with suppress(OSError, ValueError):  # waited for by another, or ended by a signal without a name
+                found = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is not None:
+                    by_signal = found.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+                    how = signal.Signals(found.si_status).name if by_signal else f"exit code {found.si_status}"
+                    yield f"{Path(f'/proc/{child}/comm').read_text().strip()} ended with {how}"
 
 
 def _last_line(error: Exception) -> str:

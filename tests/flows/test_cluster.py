@@ -248,6 +248,7 @@ def test_a_local_build_whose_ray_is_killed_says_so_and_the_next_one_finishes(hom
     raylet.kill()
     line = ended_in_a_line(driver)
     assert "the Ray of this machine" in line
+    assert "raylet ended with SIGKILL" in line
     assert "Run the build again" in line
     kept = home.committed("corpus")
     home.let_go()
