@@ -28,7 +28,8 @@ class Rollouts(StrEnum):
     TRANSFORMERS = "transformers"
     """The model that is tuned, as it is."""
     VLLM = "vllm"
-    """A vLLM engine on the same GPUs."""
+    """A vLLM engine on the same GPUs, or on the CPU. What it draws does not hang on the seed alone: a run that was
+    interrupted goes on, with other answers than it would have had."""
     SERVER = "server"
     """A vLLM server of TRL's (`trl vllm-serve`) on GPUs of its own."""
 

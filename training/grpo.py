@@ -15,6 +15,7 @@ from training.dataset import Bounds, mixed, on_disk
 from training.examples import Example
 from training.head import score_answers_alone
 from training.rewards import Judge, reward_functions
+from training.rollouts import engine_starting, rollout_settings
 from training.trainer import (
     Tell,
     Trained,
@@ -78,7 +79,7 @@ def train_grpo(training: Training, offered: Iterable[Example], out: Path, tell: 
             loss_type="grpo",
             reward_weights=weights,
             chat_template_kwargs=template_settings(processor),
-            **_rollouts(how),
+            **rollout_settings(how),
         )
         bounds = Bounds(question=how.max_question)
         data, taken = on_disk(offered, training.model.name, sees, bounds, out / "data")
@@ -107,14 +108,15 @@ def train_grpo(training: Training, offered: Iterable[Example], out: Path, tell: 
                 self.check(float(loss))
                 return loss
 
-        trainer = Trainer(
-            model=load_model(training),
-            args=config,
-            train_dataset=mixed(data.remove_columns("completion"), training.mixture),
-            reward_funcs=functions,
-            processing_class=processor,
-            peft_config=adapters(training),
-        )
+        with engine_starting(how):
+            trainer = Trainer(
+                model=load_model(training),
+                args=config,
+                train_dataset=mixed(data.remove_columns("completion"), training.mixture),
+                reward_funcs=functions,
+                processing_class=processor,
+                peft_config=adapters(training),
+            )
         score_answers_alone(trainer.model, how.temperature)
         return train(trainer, training, how, taken, tell)
 
@@ -132,17 +134,3 @@ def _questions(how: GRPO) -> int:
         cause = f"{answers} answers in a step (batch, times accumulate, times processes) are no multiple of generations"
         raise UsageError(f"generations {how.generations}", cause, "Change grpo.batch, grpo.accumulate or generations")
     return answers // how.generations
-
-
-def _rollouts(how: GRPO) -> dict[str, Any]:
-    if how.rollouts is Rollouts.TRANSFORMERS:
-        return {}
-    if how.rollouts is Rollouts.VLLM:
-        return {
-            "use_vllm": True,
-            "vllm_mode": "colocate",
-            "vllm_gpu_memory_utilization": how.memory,
-            "vllm_max_model_length": how.max_question + how.max_answer,
-            "vllm_enable_sleep_mode": True,
-        }
-    return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": how.server}

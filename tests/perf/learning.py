@@ -137,6 +137,7 @@ def settings(base: Path, seed: int, sizes: Sizes, variant: str) -> dict[str, Any
         "max_answer": ANSWER,
         "beta": 0.04,
         "domains": [WEAK],
+        "rollouts": "vllm",
     }
     if variant == "unanchored":
         grpo["reward"] = {"weights": {"format": 0.75, "anchor": 0.0, "efficiency": 0.25}}
