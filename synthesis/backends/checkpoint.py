@@ -103,6 +103,12 @@ class Checkpoint:
         return Tokenizer.from_file(str(path))
 
     @cached_property
+    def blind(self) -> bool:
+        """Its configuration has no part for pictures. False where there is no configuration to read."""
+        path = file_of(self.model, "config.json")
+        return path is not None and "vision_config" not in json.loads(path.read_text())
+
+    @cached_property
     def grid(self) -> Grid:
         settings = self._picture_settings()
         patch, merge = settings.get("patch_size"), settings.get("merge_size")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -33,6 +33,7 @@ from synthesis.backends.chat import (
     UnavailableError,
     tokens_of,
 )
+from synthesis.backends.checkpoint import Checkpoint
 from synthesis.backends.secret import Secret
 from synthesis.base import Agent, Evidence
 from synthesis.prompts import VERSION
@@ -126,7 +127,7 @@ class VLLMBackend(ModelBackend):
     def lacks(self) -> list[Problem]:
         from synthesis.backends.vllm import EXTRA
 
-        return not_installed(f"backend {self.name}", EXTRA, "vllm")
+        return [*not_installed(f"backend {self.name}", EXTRA, "vllm"), *cannot_see(self.settings)]
 
 
 class TransformersBackend(ModelBackend):
@@ -143,7 +144,15 @@ class TransformersBackend(ModelBackend):
         from synthesis.backends.transformers import EXTRA
 
         adapted = ("peft",) if self.settings.adapter or self.adapters else ()
-        return not_installed(f"backend {self.name}", EXTRA, "torch", "transformers", *adapted)
+        missing = not_installed(f"backend {self.name}", EXTRA, "torch", "transformers", *adapted)
+        return [*missing, *cannot_see(self.settings)]
+
+
+def cannot_see(model: ModelSpec) -> Iterator[Problem]:
+    """A model of text alone that is to be shown frames, known before a stream was read."""
+    if model.frames and Checkpoint(model.name).blind:
+        cause = f"it sees no pictures, and frames is {model.frames}"
+        yield Problem(input=model.name, cause=cause, remedy="Choose a model with vision, or set model.frames: 0.")
 
 
 class ModelWriter:

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from schemas.trail import Shown, Step, Trail
 from schemas.usage import Usage
 from sources.base import Recording
 from synthesis.agents.roster import agent_for
-from synthesis.backends.model import OpenAIBackend
+from synthesis.backends.model import ModelBackend, OpenAIBackend, TransformersBackend, VLLMBackend
 from synthesis.backends.rules import RulesBackend
 from synthesis.prompts import VERSION
 from synthesis.purse import Allowance
@@ -275,3 +276,21 @@ def test_an_instruction_on_screen_is_nothing_but_a_quote() -> None:
 def test_a_backend_with_a_model_says_when_none_is_named() -> None:
     with pytest.raises(UsageError, match=r"synthesis\.model\.name"):
         OpenAIBackend(Synthesis(backend="openai"), Serving())
+
+
+@pytest.mark.parametrize("engine", [TransformersBackend, VLLMBackend])
+def test_a_model_of_text_alone_that_is_to_be_shown_frames_is_refused_before_any_work(
+    engine: type[ModelBackend], tmp_path: Path
+) -> None:
+    def lacks(name: Path, **settings: Any) -> list[str]:
+        model = ModelSpec(name=str(name), **settings)
+        problems = engine(Synthesis(backend=engine.name, model=model), Serving()).lacks()
+        return [problem.remedy for problem in problems if "sees no pictures" in problem.cause]
+
+    for name, config in (("text", {}), ("eyes", {"vision_config": {}})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    assert lacks(tmp_path / "text") == ["Choose a model with vision, or set model.frames: 0."]
+    assert lacks(tmp_path / "text", frames=0) == []
+    assert lacks(tmp_path / "eyes") == []
+    assert lacks(tmp_path / "unknown") == []
