@@ -23,6 +23,7 @@ from benchmark.val.results import Result
 from benchmark.val.run import FUZZY, OVERALL, acceptable, at, columns, rewards
 from benchmark.val.store import Val
 from dataclaw.viewer.gallery import environment
+from dataclaw.viewer.published import PUBLISHED, SOURCE
 from schemas.base import canonical_json
 from schemas.sample_score import Estimate, Level, PairedDifference, SampleScore
 from schemas.stream import Domain
@@ -41,6 +42,8 @@ COLUMNS = {
 }
 """In the order of the paper's Table 1."""
 LEVELS = {Level.JSON: "JSON", Level.FIELD: "Field", Level.SEMANTIC: "Semantic", Level.SEQUENCE: "Sequence"}
+_SHORT = {"JSON": "JSON", "Field": "Field", "Semantic": "Sem.", "Sequence": "Seq."}
+"""In the head of the table, which has seven times the four of them side by side."""
 _HERE = Path(__file__).parent
 _FACTS = 60
 _PICTURES = 6
@@ -121,7 +124,10 @@ def write_report(val: Val, results: Sequence[Result], file: Path) -> None:
         own_style=Markup(style),
         columns=list(COLUMNS.values()),
         levels=list(LEVELS.values()),
+        short=_SHORT,
         sizes=_sizes(val),
+        published={label: [means.get(level) for level in LEVELS] for label, means in PUBLISHED.items()},
+        published_by=SOURCE,
         lines=[(label, _line(result)) for label, result in zip(labels, results, strict=True)],
         comparisons=[_compared(one, other) for one, other in combinations(list(zip(labels, results, strict=True)), 2)],
         samples=_samples(val, labels, results),

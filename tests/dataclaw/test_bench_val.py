@@ -112,6 +112,8 @@ def test_the_page_has_the_table_the_comparison_and_every_sample_with_what_each_m
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     text = " ".join(" ".join(page.text).split())
     assert "GUI 0 Embodied 0 AIGC 0 Daily 1 Education 1 Fuzzy 0 Overall 2" in text
+    assert "DataClaw-O (omni) – 87.6 62.5 44.8" in text
+    assert text.count("published elsewhere") == 1
     assert "good less silent" in text
     assert "+100.0" in text
     cards = [attributes for attributes in page.named("article") if attributes["class"] == "card"]
