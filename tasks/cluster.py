@@ -82,9 +82,9 @@ class Cluster:
         """CPUs for each of so many workers, with some set aside on every node."""
         return share(_cpus_of_nodes(), workers, aside)
 
-    def stage(self, stage: type[Stage]) -> type[Stage]:
-        """A stage as a class for workers of this cluster."""
-        return self.setup.of(stage)
+    def stage(self, stage: type[Stage], unbound: bool = False) -> type[Stage]:
+        """A stage as a class for workers of this cluster, `unbound` in their threads or not."""
+        return self.setup.of(stage, unbound)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

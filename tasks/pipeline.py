@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -47,6 +48,8 @@ def assemble(
     extract_cpus = at.share(extractors, aside=side)
     # A model is asked about many groups at once; rules are one computation after the other.
     at_a_time = 1 if recipe.synthesis.model is None else place.serving.concurrency
+    # It holds few CPUs since it mostly waits; a model on the CPU that computes meanwhile needs them all.
+    unbound = recipe.synthesis.model is not None and "OMP_NUM_THREADS" not in os.environ
     # Few segments in a batch while there are few: all workers get some, and a killed worker repeats little.
     at_once = max(1, min(8, len(work) // (4 * extractors)))
     units_at_once = at_once * max((len(row.units) for row in work), default=0)
@@ -78,7 +81,7 @@ def assemble(
             num_cpus=_SIDE_CPU,
         )
         .map_batches(
-            at.stage(SynthesiseGroups),
+            at.stage(SynthesiseGroups, unbound),
             fn_constructor_args=(
                 recipe,
                 run,

@@ -114,13 +114,16 @@ class Setup:
             if not (own_account and name.startswith("AWS_") and name.endswith(("KEY", "KEY_ID", "TOKEN"))):
                 os.environ.setdefault(name, value)
 
-    def of(self, stage: type[Stage]) -> type[Stage]:
-        """The stage, as a class whose worker is set up before the stage itself is made."""
+    def of(self, stage: type[Stage], unbound: bool = False) -> type[Stage]:
+        """The stage, as a class whose worker is set up before the stage itself is made. Ray has a worker compute in as
+        many threads as CPUs are set aside for it, at least one: not so an `unbound` one."""
         setup = self
 
         class SetUp(stage):  # type: ignore[misc, valid-type]
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 setup.install()
+                if unbound:
+                    os.environ.pop("OMP_NUM_THREADS", None)
                 if setup.reports is not None:
                     _report(stage.__name__, setup.reports)
                 super().__init__(*args, **kwargs)

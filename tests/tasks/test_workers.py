@@ -6,6 +6,7 @@ import logging
 import os
 
 import pytest
+import ray
 
 from tasks.workers import Ear, Report, Setup, Trickle, Worker, settings_of
 
@@ -109,3 +110,21 @@ def test_what_a_node_has_set_stays_and_its_own_account_too(monkeypatch: pytest.M
         del os.environ["AWS_PROFILE"]
         Setup(ours).install()
         assert os.environ["AWS_ACCESS_KEY_ID"] == "ours"
+
+
+class Threads:
+    """A stage that says to how many threads its worker is bound."""
+
+    def bound(self) -> str | None:
+        return os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.long
+def test_ray_bounds_the_threads_of_a_worker_and_not_those_of_an_unbound_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        workers = [ray.remote(Setup().of(Threads, unbound)).options(num_cpus=0.5).remote() for unbound in (False, True)]
+        assert ray.get([worker.bound.remote() for worker in workers], timeout=120) == ["1", None]
+    finally:
+        ray.shutdown()
