@@ -53,6 +53,8 @@ def assemble(
     # Few segments in a batch while there are few: all workers get some, and a killed worker repeats little.
     at_once = max(1, min(8, len(work) // (4 * extractors)))
     units_at_once = at_once * max((len(row.units) for row in work), default=0)
+    # What a model was asked at once is kept together: if the build is killed, no more than that is asked again.
+    rows_at_once = place.rows_per_shard if recipe.synthesis.model is None else min(place.rows_per_shard, at_a_time)
     return (
         ray.data.from_arrow([Work.to_table(work[i : i + at_once], WORK_SCHEMA) for i in range(0, len(work), at_once)])
         .map_batches(
@@ -102,9 +104,9 @@ def assemble(
         )
         .map_batches(
             at.stage(WriteTriplets),
-            fn_constructor_args=(recipe.corpus, recipe.split, run, partial(_suspects, _QUEUED * place.rows_per_shard)),
+            fn_constructor_args=(recipe.corpus, recipe.split, run, partial(_suspects, _QUEUED * rows_at_once)),
             batch_format="pyarrow",
-            batch_size=place.rows_per_shard,
+            batch_size=rows_at_once,
             compute=ActorPoolStrategy(size=1),
             num_cpus=_SIDE_CPU,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -182,3 +183,33 @@ def test_a_killed_worker_asks_again_and_nothing_is_doubled(tmp_path: Path) -> No
     assert killed[0].startswith("ray::")
     assert report["units_done"] == 4
     assert len(rows(tmp_path / "corpus")) == 4
+
+
+def test_a_killed_build_keeps_what_a_model_has_answered(tmp_path: Path) -> None:
+    """Of six units, asked three at a time, the first three are answered."""
+    with FaultyServer([ok(truthful)] * 3, then=hang(600)) as server:
+        patient = {"base_url": server.base_url, "key": "TEST_KEY", "patience": 600, "timeout": 300, "concurrency": 3}
+        file = recipe(tmp_path, server, clips=6, placement={"serving": patient})
+        command = [sys.executable, "-m", "dataclaw.main", "build", str(file)]
+        driver = psutil.Popen(command, env=os.environ | {"TEST_KEY": KEY}, stdout=subprocess.DEVNULL)
+        catalog, end = tmp_path / "corpus" / "catalog.db", time.monotonic() + 480
+        while not (catalog.exists() and committed(catalog) == 3):
+            assert driver.poll() is None
+            assert time.monotonic() < end, "nothing was kept"
+            time.sleep(0.2)
+        driver.kill()
+        driver.wait()
+        asked = {request.text for request in server.requests[:3]}
+    with FaultyServer([], then=ok(truthful)) as server:
+        report = build(recipe(tmp_path, server, clips=6))
+    assert (report["units_known"], report["units_done"]) == (3, 3)
+    assert not asked & {request.text for request in server.requests}
+    assert len(rows(tmp_path / "corpus")) == 6
+
+
+def committed(catalog: Path) -> int:
+    with sqlite3.connect(f"file:{catalog}?mode=ro", uri=True) as database:
+        try:
+            return int(database.execute("select count(*) from units").fetchone()[0])
+        except sqlite3.OperationalError:  # it is being made
+            return 0
