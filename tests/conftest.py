@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Prefect's own database, for tests that start no server of their own: not the account's, and one for each process of
+# pytest, since two servers that make a new one at once get into each other's way. Named before Prefect is imported.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix=f"prefect-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-")
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 # A shell has its background jobs ignore SIGINT, and what they start does so too: tests interrupt what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("default", deadline=None)  # what takes long on a busy machine is not wrong

@@ -36,7 +36,7 @@ def listening() -> set[tuple[str, int]]:
 def test_a_server_of_our_own_listens_on_this_machine_alone_and_ends_with_its_command() -> None:
     with prefect_api():
         url = httpx.URL(PREFECT_API_URL.value())
-        assert httpx.get(f"{url}/health").json() is True
+        assert httpx.get(f"{url}/health", timeout=60).json() is True
         assert listening() == {("127.0.0.1", url.port)}
     assert servers() == []
 

@@ -104,7 +104,7 @@ def of_run(run: str) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             if process.environ().get("PREFECT__FLOW_RUN_ID") == run:
-                found += [process, *process.children(recursive=True)]
+                found.append(process)
         except psutil.Error:
             continue  # gone, or of another account
     return alive(list(set(found)))

@@ -65,7 +65,7 @@ def stopped(server: Server, night: Night, sign: signal.Signals | None) -> Stoppe
             server.ask(f"flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
         else:
             flow_process(worker).send_signal(sign)
-        server.until(lambda: not alive(family), "end of its processes")
+        server.until(lambda: not alive(family) and not of_run(run), "end of its processes")
         server.ended(run)
         seconds = time.monotonic() - told
         return Stopped(run, seconds, of_run(run), night.committed(), log.read_text()[begin:])

@@ -28,7 +28,7 @@ from tests.models.faulty_server import FaultyServer, ok
 
 pytestmark = pytest.mark.long
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SLOW = 30_000
+SLOW = 120_000
 """Milliseconds that a page may take to show something, on a busy machine."""
 
 
@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, timeout=SLOW)
         yield browser
         browser.close()
 

@@ -100,11 +100,12 @@ def night(site: Site, seed: int, broken: bool = False) -> None:
         if broken:
             (Path(folder) / "daily_life" / "cut_off.mp4").write_bytes(b"no film at all" * 50)
         files = [path for domain in DOMAINS for path in (Path(folder) / domain).rglob("*") if path.is_file()]
+        store = _s3(site.environment)
         for path in files:
             if not path.name.endswith("truth.json"):
                 domain, *rest = path.relative_to(folder).parts
                 key = "/".join(("raw", domain, f"night-{seed + 1}", *rest))
-                _s3(site.environment).put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+                store.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
     _say(f"night {seed + 1}: {len(files)} files brought to s3://{BUCKET}/raw")
 
 
@@ -150,10 +151,10 @@ def servers(out: Path) -> Iterator[Site]:
         temporary = f"--temp-dir={home}/ray"
         head = start("ray-head", *ray, "--head", f"--port={ray_port}", "--include-dashboard=false", temporary)
         address = f"127.0.0.1:{ray_port}"
-        _until(lambda: _nodes(site, address), "Ray head", 120, head)
+        _until(lambda: _nodes(site, address), "Ray head", 480, head)
         node = start("ray-node", *ray, f"--address={address}")
-        _until(lambda: _healthy(api), "Prefect server", 180, server)
-        _until(lambda: _nodes(site, address) == 2 or None, "second Ray node", 120, node)
+        _until(lambda: _healthy(api), "Prefect server", 480, server)
+        _until(lambda: _nodes(site, address) == 2 or None, "second Ray node", 480, node)
         site.run("prefect", "work-pool", "create", "--type", "process", "dataclaw-cpu")
         start("worker", "prefect", "worker", "start", "--pool", "dataclaw-cpu")
         _say(f"Prefect on PostgreSQL at {api}, S3 at {store.url}, two Ray nodes at {address}")

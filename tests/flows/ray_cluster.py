@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -66,9 +67,11 @@ class RayCluster:
         node = self._nodes.pop(name)
         doomed = [*node.children(recursive=True), node]
         for process in doomed:
-            process.suspend()  # so that none sees another die
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()  # so that none sees another die
         for process in doomed:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         node.wait()
 
     def kill_head(self) -> None:

@@ -45,7 +45,7 @@ with prefect_api():
     from prefect.logging.handlers import APILogWorker
 
     run = build_corpus(recipe=sys.argv[1], return_state=True).state_details.flow_run_id
-    APILogWorker.drain_all(timeout=20)
+    APILogWorker.drain_all(timeout=120)
     with get_client(sync_client=True) as client:
         logs = client.read_logs(LogFilter(flow_run_id={"any_": [run]}), limit=200)
     with open(sys.argv[2], "w") as file:
@@ -83,6 +83,8 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.marks = folder / "marks"
+        self.said = folder / "said"
+        """What a build with a server prints meanwhile."""
         self.marks.mkdir()
         shutil.copytree(PLUGIN, folder / "installed", ignore=shutil.ignore_patterns("__pycache__"))
         path = os.pathsep.join([str(folder / "installed"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -106,14 +108,15 @@ class Home:
         return self._run("-m", "dataclaw.main", "build", str(recipe), "--json", cluster=cluster)
 
     def start_with_server(self, recipe: Path, cluster: RayCluster) -> subprocess.Popen[str]:
-        return self._run("-c", WITH_SERVER, str(recipe), str(self.folder / "log.json"), cluster=cluster)
+        with self.said.open("w") as said:
+            return self._run(
+                "-c", WITH_SERVER, str(recipe), str(self.folder / "log.json"), cluster=cluster, stderr=said
+            )
 
-    def _run(self, *command: str, cluster: RayCluster | None) -> subprocess.Popen[str]:
+    def _run(self, *command: str, cluster: RayCluster | None, **streams: Any) -> subprocess.Popen[str]:
         environment = os.environ | self.environment if cluster is None else cluster.environment
-        return subprocess.Popen(
-            [sys.executable, *command], env=environment, cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+        return subprocess.Popen([sys.executable, *command], env=environment, cwd=ROOT, text=True, **streams)
 
     def hold(self, since: int = 0) -> None:
         (self.marks / "hold").write_text(str(since))
@@ -190,11 +193,12 @@ def test_a_build_uses_both_nodes_and_the_log_of_its_run_says_what_workers_say(
     driver = home.start_with_server(home.recipe("corpus", two_nodes.address), two_nodes)
     until(lambda: {node for node, _ in home.looked_at()} == {"first", "second"}, driver)
     (victim,) = {process for node, process in home.looked_at() if node == "second"}
+    until(lambda: f"ExtractAnchors {victim} on second: talking.expert: heard clip" in home.said.read_text(), driver)
     psutil.Process(victim).kill()
     until(lambda: len(set(home.looked_at())) == 3, driver)
     home.let_go()
-    said = driver.communicate(timeout=600)
-    assert driver.returncode == 0, said
+    driver.communicate(timeout=600)
+    assert driver.returncode == 0, home.said.read_text()
     home.is_whole("corpus")
     logs = json.loads((home.folder / "log.json").read_text())
     warnings = [words for level, words in logs if level == logging.WARNING]

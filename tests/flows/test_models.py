@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def truthful(body: dict[str, Any]) -> str:
     return json.dumps({"lines": [{"start": c[1], "end": c[2], "text": c[4], "mood": "calm"} for c in cues]})
 
 
-def recipe(folder: Path, server: FaultyServer, clips: int = 4, **rest: Any) -> Path:
+def recipe(folder: Path, server: FaultyServer, clips: int = 4, timeout: float = 60, **rest: Any) -> Path:
     for seed in range(clips):
         if not (folder / "raw" / f"clip {seed}.mp4").exists():
             write_clip(folder / "raw" / f"clip {seed}.mp4", seed)
@@ -62,7 +63,9 @@ def recipe(folder: Path, server: FaultyServer, clips: int = 4, **rest: Any) -> P
         "synthesis": {"backend": "openai", "model": {"name": "truthful", "max_tokens": 400}},
         "placement": {
             "extract_workers": [1, 2],
-            "serving": {"base_url": server.base_url, "key": "TEST_KEY", "patience": 30, "timeout": 5, "concurrency": 3},
+            "serving": {
+                "base_url": server.base_url, "key": "TEST_KEY", "patience": 30, "timeout": timeout, "concurrency": 3
+            },
         },
     }  # fmt: skip
     for key, value in rest.items():
@@ -100,7 +103,7 @@ def test_a_night_of_faults_loses_nothing_and_the_row_can_be_replayed(tmp_path: P
             {"start": 0.2, "end": 1.8, "text": "Nobody said this.", "mood": "calm"}]})),
     ]  # fmt: skip
     with FaultyServer(faults, then=ok(truthful)) as server:
-        report = build(recipe(tmp_path, server))
+        report = build(recipe(tmp_path, server, timeout=5))
         assert report["units_done"] == 4, report
         assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in server.requests)
         assert max(request.together for request in server.requests) <= 3
@@ -122,7 +125,7 @@ def test_a_night_of_faults_loses_nothing_and_the_row_can_be_replayed(tmp_path: P
         assert "the same answer" in again.stdout
         # Nothing new: no question is asked.
         asked = len(server.requests)
-        assert build(recipe(tmp_path, server))["units_known"] == 4
+        assert build(recipe(tmp_path, server, timeout=5))["units_known"] == 4
         assert len(server.requests) == asked
 
 
@@ -158,24 +161,31 @@ def test_a_server_that_is_gone_fails_units_which_the_next_night_makes(tmp_path: 
 
 def test_a_killed_worker_asks_again_and_nothing_is_doubled(tmp_path: Path) -> None:
     killed: list[str] = []
+    one_by_one = threading.Lock()
 
     def kill_once(exchange: Exchange) -> None:
         """Kills the worker that asks: the process at the other end of the connection. Both ends are compared, since a
         local port alone may be that of other connections too, of Ray's head among them."""
-        if not killed:
-            ends = (exchange.connection.getpeername(), exchange.connection.getsockname())
-            for process in psutil.process_iter():
-                try:
-                    connections = process.net_connections("tcp4")
-                except psutil.Error:
-                    continue
-                if ends in [(c.laddr, c.raddr) for c in connections] and process.pid != os.getpid():
-                    killed.append(process.cmdline()[0])
-                    process.kill()
-                    break
+        with one_by_one:
+            first = not killed
+            if first:
+                kill_other_end(exchange)
+        if first:
             time.sleep(0.5)
-            return
-        ok(truthful)(exchange)
+        else:
+            ok(truthful)(exchange)
+
+    def kill_other_end(exchange: Exchange) -> None:
+        ends = (exchange.connection.getpeername(), exchange.connection.getsockname())
+        for process in psutil.process_iter():
+            try:
+                connections = process.net_connections("tcp4")
+            except psutil.Error:
+                continue
+            if ends in [(c.laddr, c.raddr) for c in connections] and process.pid != os.getpid():
+                killed.append(process.cmdline()[0])
+                process.kill()
+                return
 
     with FaultyServer([], then=kill_once) as server:
         report = build(recipe(tmp_path, server))

@@ -51,7 +51,7 @@ class Asked:
         return [part["image_url"]["url"] for item in contents for part in item if part["type"] == "image_url"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Exchange:
     """What a behaviour has in hand: the request, and the connection to answer on."""
 
@@ -63,6 +63,7 @@ class Exchange:
         self, code: int, body: bytes | dict[str, Any], headers: dict[str, str] | None = None, length: int | None = None
     ) -> None:
         """A whole answer; with `length`, one that announces another length than it has."""
+        self.server.answered(self)
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         fields = {"Content-Type": "application/json", "Content-Length": str(len(content) if length is None else length)}
         head = "".join(f"{name}: {value}\r\n" for name, value in (fields | (headers or {})).items())
@@ -265,6 +266,7 @@ class FaultyServer:
         self._server: ThreadingHTTPServer | None = None
         self._connections: set[socket.socket] = set()
         self._under_way = 0
+        self._open: set[Exchange] = set()
         self.port = 0
         self.stopping = threading.Event()
         self.requests: list[Asked] = []
@@ -324,10 +326,18 @@ class FaultyServer:
             asked = Asked(path, headers, json.loads(content), time.monotonic(), self._under_way)
             self.requests.append(asked)
         exchange = Exchange(self, asked, connection)
+        with self._lock:
+            self._open.add(exchange)
         try:
             self._behaviour(asked)(exchange)
         finally:
-            with self._lock:
+            self.answered(exchange)
+
+    def answered(self, exchange: Exchange) -> None:
+        """Notes that a request is under way no longer: before its answer, which the client may follow with the next."""
+        with self._lock:
+            if exchange in self._open:
+                self._open.remove(exchange)
                 self._under_way -= 1
 
     def _behaviour(self, asked: Asked) -> Behaviour:

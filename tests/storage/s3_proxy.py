@@ -23,7 +23,7 @@ _SKEWED = (
     b"<Error><Code>RequestTimeTooSkewed</Code>"
     b"<Message>The difference between the request time and the current time is too large.</Message></Error>"
 )
-_STARTS_WITHIN = 60.0
+_STARTS_WITHIN = 300.0
 
 
 @dataclass
