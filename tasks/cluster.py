@@ -296,14 +296,17 @@ def _what_is_there(setup: Setup, corpus: str) -> tuple[str, str]:
 
 def _ended_children() -> Iterator[str]:
     """How processes that this one started, as it does those of a Ray of its own, ended. They stay to be waited for."""
+    children: list[int] = []
     for file in Path("/proc/self/task").glob("*/children"):
-        for child in map(int, file.read_text().split()):
-            with suppress(OSError, ValueError):  # waited for by another, or ended by a signal without a name
-                found = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if found is not None:
-                    by_signal = found.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
-                    how = signal.Signals(found.si_status).name if by_signal else f"exit code {found.si_status}"
-                    yield f"{Path(f'/proc/{child}/comm').read_text().strip()} ended with {how}"
+        with suppress(OSError):  # that thread has ended meanwhile
+            children += map(int, file.read_text().split())
+    for child in children:
+        with suppress(OSError, ValueError):  # waited for by another, or ended by a signal without a name
+            found = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is not None:
+                by_signal = found.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+                how = signal.Signals(found.si_status).name if by_signal else f"exit code {found.si_status}"
+                yield f"{Path(f'/proc/{child}/comm').read_text().strip()} ended with {how}"
 
 
 def _last_line(error: Exception) -> str:

@@ -47,14 +47,15 @@ def assemble(
     side = _SIDE_CPU * (2 + writers[1])
     extract_cpus = at.share(extractors, aside=side)
     # A model is asked about many groups at once; rules are one computation after the other.
-    at_a_time = 1 if recipe.synthesis.model is None else place.serving.concurrency
+    asks = recipe.synthesis.model is not None
+    at_a_time = place.serving.concurrency if asks else 1
     # It holds few CPUs since it mostly waits; a model on the CPU that computes meanwhile needs them all.
-    unbound = recipe.synthesis.model is not None and "OMP_NUM_THREADS" not in os.environ
+    unbound = asks and "OMP_NUM_THREADS" not in os.environ
     # Few segments in a batch while there are few: all workers get some, and a killed worker repeats little.
     at_once = max(1, min(8, len(work) // (4 * extractors)))
     units_at_once = at_once * max((len(row.units) for row in work), default=0)
     # What a model was asked at once is kept together: if the build is killed, no more than that is asked again.
-    rows_at_once = place.rows_per_shard if recipe.synthesis.model is None else min(place.rows_per_shard, at_a_time)
+    rows_at_once = min(place.rows_per_shard, at_a_time) if asks else place.rows_per_shard
     return (
         ray.data.from_arrow([Work.to_table(work[i : i + at_once], WORK_SCHEMA) for i in range(0, len(work), at_once)])
         .map_batches(

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import settings
 
 # Prefect's own database, for tests that start no server of their own: not the account's, and one for each process of
-# pytest, since two servers that make a new one at once get into each other's way. Named before Prefect is imported.
+# pytest, since two servers that make a new one at once might get into each other's way. Named before Prefect is
+# imported.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix=f"prefect-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-")
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 # A shell has its background jobs ignore SIGINT, and what they start does so too: tests interrupt what they start.

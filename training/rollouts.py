@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from experts.weights import device_of
 from schemas.errors import UsageError, extra
 from schemas.training import GRPO, Rollouts
 from synthesis.backends.vllm import CPU_ENVIRONMENT
@@ -23,7 +24,7 @@ def rollout_settings(how: GRPO) -> dict[str, Any]:
         "vllm_mode": "colocate",
         "vllm_gpu_memory_utilization": how.memory,
         "vllm_max_model_length": how.max_question + how.max_answer,
-        "vllm_enable_sleep_mode": _on_gpu(),  # vLLM for CPUs cannot sleep
+        "vllm_enable_sleep_mode": device_of() == "cuda",  # vLLM for CPUs cannot sleep
     }
 
 
@@ -43,7 +44,7 @@ def engine_starting(how: GRPO) -> Iterator[None]:
         from vllm.model_executor.layers import utils
     except ImportError as error:
         raise UsageError("grpo.rollouts vllm", f"vLLM cannot be imported: {error}", f"Run {extra('vllm')}.") from error
-    if _on_gpu():
+    if device_of() == "cuda":
         yield
         return
 
@@ -58,9 +59,3 @@ def engine_starting(how: GRPO) -> Iterator[None]:
         yield
     finally:
         utils.dispatch_cpu_unquantized_gemm = packing
-
-
-def _on_gpu() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())

@@ -13,4 +13,4 @@ PUBLISHED = {
     "DataClaw-E (experts)": {Level.FIELD: 0.9753, Level.SEMANTIC: 0.7494, Level.SEQUENCE: 0.4886},
     "DataClaw-O (omni)": {Level.FIELD: 0.8765, Level.SEMANTIC: 0.6246, Level.SEQUENCE: 0.4482},
 }
-"""Means over all samples, by model and level."""
+"""Means by model and level; that table has no finer ones."""

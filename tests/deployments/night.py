@@ -107,4 +107,4 @@ def of_run(run: str) -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:
             continue  # gone, or of another account
-    return alive(list(set(found)))
+    return alive(found)

@@ -265,8 +265,7 @@ class FaultyServer:
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
         self._connections: set[socket.socket] = set()
-        self._under_way = 0
-        self._open: set[Exchange] = set()
+        self._under_way: set[Exchange] = set()
         self.port = 0
         self.stopping = threading.Event()
         self.requests: list[Asked] = []
@@ -321,13 +320,12 @@ class FaultyServer:
             Exchange(self, Asked(path, headers, {}, 0.0, 0), connection).send(404, {"detail": "Not Found"})
             return
         with self._lock:
-            self._under_way += 1
-            self.most_together = max(self.most_together, self._under_way)
-            asked = Asked(path, headers, json.loads(content), time.monotonic(), self._under_way)
+            together = len(self._under_way) + 1
+            self.most_together = max(self.most_together, together)
+            asked = Asked(path, headers, json.loads(content), time.monotonic(), together)
             self.requests.append(asked)
-        exchange = Exchange(self, asked, connection)
-        with self._lock:
-            self._open.add(exchange)
+            exchange = Exchange(self, asked, connection)
+            self._under_way.add(exchange)
         try:
             self._behaviour(asked)(exchange)
         finally:
@@ -336,9 +334,7 @@ class FaultyServer:
     def answered(self, exchange: Exchange) -> None:
         """Notes that a request is under way no longer: before its answer, which the client may follow with the next."""
         with self._lock:
-            if exchange in self._open:
-                self._open.remove(exchange)
-                self._under_way -= 1
+            self._under_way.discard(exchange)
 
     def _behaviour(self, asked: Asked) -> Behaviour:
         if self._key is not None and asked.headers.get("authorization") != f"Bearer {self._key}":
