@@ -30,8 +30,9 @@ def rollout_settings(how: GRPO) -> dict[str, Any]:
 
 @contextmanager
 def engine_starting(how: GRPO) -> Iterator[None]:
-    """While a trainer starts its engine. On a CPU vLLM packs weights as it loads them, and takes no others afterwards:
-    one that starts in here keeps them plain.
+    """While a trainer starts its engine, at a port of its own: TRL offers all trainings the same one first, and two
+    that start together both find it free. On a CPU vLLM packs weights as it loads them, and takes no others
+    afterwards: one that starts in here keeps them plain.
 
     Raises:
         UsageError: the engine is not installed.
@@ -41,9 +42,13 @@ def engine_starting(how: GRPO) -> Iterator[None]:
         return
     try:
         import torch
+        from accelerate import PartialState
         from vllm.model_executor.layers import utils
+        from vllm.utils.network_utils import get_open_port
     except ImportError as error:
         raise UsageError("grpo.rollouts vllm", f"vLLM cannot be imported: {error}", f"Run {extra('vllm')}.") from error
+    if PartialState().num_processes == 1:  # several were given one by their launcher
+        os.environ.setdefault("MASTER_PORT", str(get_open_port()))
     if device_of() == "cuda":
         yield
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,17 +134,22 @@ def test_checkpoints_between_two_steps_on_the_same_answers_are_refused() -> None
 
 
 def test_an_engine_answers_as_the_model_does_that_is_tuned(taught: Training, tmp_path: Path) -> None:
-    """Each token's log-probability in vLLM, after steps that change much, and in the trainer. The engine computes in
-    bfloat16; with its first weights in the place of the tuned ones the largest difference was 6."""
+    """Each token's log-probability in vLLM, after steps that change much, and in the trainer; of two trainings that
+    begin at once. The engine computes in bfloat16; with its first weights in the place of the tuned ones the largest
+    difference was 6."""
     engine = changed(taught, rollouts=Rollouts.VLLM, max_question=512, learning_rate=3e-2)
-    assert train("grpo", engine, rows(taught), tmp_path).code == 0
-    lines = [line for line in logged(tmp_path) if "loss" in line]
-    assert len(lines) == 4
-    assert any(line["grad_norm"] > 0 for line in lines), "the weights never changed"
-    for line in lines:
-        assert line["completions/mean_length"] > 1
-        assert line["sampling/sampling_logp_difference/max"] < 0.2
-    assert lines[-1]["kl"] > 0.05
+    outs = [tmp_path / "one", tmp_path / "other"]
+    with ThreadPoolExecutor() as beside:
+        ended = list(beside.map(lambda out: train("grpo", engine, rows(taught), out), outs))
+    assert [one.code for one in ended] == [0, 0], ended
+    for out in outs:
+        lines = [line for line in logged(out) if "loss" in line]
+        assert len(lines) == 4
+        assert any(line["grad_norm"] > 0 for line in lines), "the weights never changed"
+        for line in lines:
+            assert line["completions/mean_length"] > 1
+            assert line["sampling/sampling_logp_difference/max"] < 0.2
+        assert lines[-1]["kl"] > 0.05
 
 
 def test_rollouts_by_a_server_need_one() -> None:
