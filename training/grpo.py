@@ -108,7 +108,7 @@ def train_grpo(training: Training, offered: Iterable[Example], out: Path, tell: 
                 self.check(float(loss))
                 return loss
 
-        with engine_starting(how):
+        with engine_starting(how, training.seed):
             trainer = Trainer(
                 model=load_model(training),
                 args=config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from experts.weights import device_of
@@ -29,10 +29,13 @@ def rollout_settings(how: GRPO) -> dict[str, Any]:
 
 
 @contextmanager
-def engine_starting(how: GRPO) -> Iterator[None]:
-    """While a trainer starts its engine, at a port of its own: TRL offers all trainings the same one first, and two
-    that start together both find it free. On a CPU vLLM packs weights as it loads them, and takes no others
-    afterwards: one that starts in here keeps them plain.
+def engine_starting(how: GRPO, seed: int) -> Iterator[None]:
+    """While a trainer starts its engine.
+
+    TRL offers all trainings the same port first, and two that start together both find it free: each gets one of its
+    own. The engine sets the generators of the process, of which it draws, to one seed for all trainings: afterwards
+    they are set to `seed`. On a CPU vLLM packs weights as it loads them, and takes no others afterwards: one that
+    starts in here keeps them plain.
 
     Raises:
         UsageError: the engine is not installed.
@@ -41,17 +44,23 @@ def engine_starting(how: GRPO) -> Iterator[None]:
         yield
         return
     try:
-        import torch
         from accelerate import PartialState
-        from vllm.model_executor.layers import utils
+        from accelerate.utils import set_seed
         from vllm.utils.network_utils import get_open_port
     except ImportError as error:
         raise UsageError("grpo.rollouts vllm", f"vLLM cannot be imported: {error}", f"Run {extra('vllm')}.") from error
     if PartialState().num_processes == 1:  # several were given one by their launcher
         os.environ.setdefault("MASTER_PORT", str(get_open_port()))
-    if device_of() == "cuda":
+    with nullcontext() if device_of() == "cuda" else _unpacked():
         yield
-        return
+    set_seed(seed, device_specific=True)
+
+
+@contextmanager
+def _unpacked() -> Iterator[None]:
+    """While an engine for CPUs starts that keeps its weights plain."""
+    import torch
+    from vllm.model_executor.layers import utils
 
     def plain(layer: Any, remove_weight: bool) -> None:
         layer.cpu_linear = torch.nn.functional.linear

@@ -135,12 +135,13 @@ def test_checkpoints_between_two_steps_on_the_same_answers_are_refused() -> None
 
 def test_an_engine_answers_as_the_model_does_that_is_tuned(taught: Training, tmp_path: Path) -> None:
     """Each token's log-probability in vLLM, after steps that change much, and in the trainer; of two trainings that
-    begin at once. The engine computes in bfloat16; with its first weights in the place of the tuned ones the largest
-    difference was 6."""
-    engine = changed(taught, rollouts=Rollouts.VLLM, max_question=512, learning_rate=3e-2)
+    begin at once, of two seeds on one question. The engine computes in bfloat16; with its first weights in the place
+    of the tuned ones the largest difference was 6."""
+    engine = changed(taught, rollouts=Rollouts.VLLM, max_question=512, learning_rate=3e-2, generations=8)
+    seeds = [engine.model_copy(update={"seed": seed}) for seed in (0, 1)]
     outs = [tmp_path / "one", tmp_path / "other"]
     with ThreadPoolExecutor() as beside:
-        ended = list(beside.map(lambda out: train("grpo", engine, rows(taught), out), outs))
+        ended = list(beside.map(lambda one, out: train("grpo", one, rows(taught)[:1], out), seeds, outs))
     assert [one.code for one in ended] == [0, 0], ended
     for out in outs:
         lines = [line for line in logged(out) if "loss" in line]
@@ -150,6 +151,9 @@ def test_an_engine_answers_as_the_model_does_that_is_tuned(taught: Training, tmp
             assert line["completions/mean_length"] > 1
             assert line["sampling/sampling_logp_difference/max"] < 0.2
         assert lines[-1]["kl"] > 0.05
+    first, other = (logged(out)[0] for out in outs)
+    drawn = ("completions/mean_length", "sampling/sampling_logp_difference/mean")
+    assert [first[name] for name in drawn] != [other[name] for name in drawn], "both seeds drew the same answers"
 
 
 def test_rollouts_by_a_server_need_one() -> None:
