@@ -32,6 +32,8 @@ PATIENCE = 480.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 """What a server needs to remember, over its end, which runs have their deployment's places."""
+UNSCHEDULED = {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}
+"""Tests order their runs. The nightly ones would join them at one o'clock; `test_two_nights` is on schedules."""
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Server:
         if self.database is not None:
             names["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.database
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        return inherited | names | LEASES | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        return inherited | names | LEASES | UNSCHEDULED | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
     def start(self) -> None:
         """Starts it, on the database that is there, and waits until it answers."""

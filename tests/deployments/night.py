@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import psutil
 import pyarrow.dataset as ds
 
 from schemas.manifest import Manifest
+from tests.catalog import select
 from tests.deployments.conftest import PATIENCE, Server
 from tests.flows.clips import write_clip
 
@@ -46,7 +45,7 @@ class Night:
 
     def committed(self) -> set[str]:
         """Units that are done."""
-        return {unit for (unit,) in self._catalog("SELECT unit FROM units WHERE outcome = 'done'")}
+        return {unit for (unit,) in select(self.corpus, "SELECT unit FROM units WHERE outcome = 'done'")}
 
     def more_committed_than(self, before: set[str]) -> set[str]:
         """Units that are done, as soon as they are more."""
@@ -54,7 +53,7 @@ class Night:
 
     def runs(self) -> list[tuple[str, dict[str, Any]]]:
         """How the catalog says that runs ended, the oldest first, with their reports."""
-        found = self._catalog("SELECT state, report FROM runs ORDER BY started")
+        found = select(self.corpus, "SELECT state, report FROM runs ORDER BY started")
         return [(state, json.loads(report or "{}")) for state, report in found]
 
     def rows(self) -> list[str]:
@@ -68,16 +67,6 @@ class Night:
         command = [sys.executable, "-m", "dataclaw.main", "verify", str(self.corpus)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
-
-    def _catalog(self, query: str) -> list[tuple[Any, ...]]:
-        file = self.corpus / "catalog.db"
-        if not file.exists():
-            return []
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as db:
-            try:
-                return db.execute(query).fetchall()
-            except sqlite3.OperationalError:
-                return []  # its tables are not made yet
 
 
 def flow_process(worker: subprocess.Popen[bytes]) -> psutil.Process:

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import yaml
 
 from schemas.manifest import Manifest
 from tasks.workers import PACKAGES
+from tests.catalog import committed
 from tests.flows.clips import write_clip
 from tests.flows.ray_cluster import ROOT, RayCluster
 
@@ -133,10 +133,6 @@ class Home:
         manifest = Manifest.model_validate_json(max((self.folder / name / "snapshots").glob("*.json")).read_text())
         return ds.dataset([str(self.folder / name / shard.path) for shard in manifest.shards]).to_table().to_pylist()
 
-    def committed(self, name: str) -> int:
-        with sqlite3.connect(f"file:{self.folder / name / 'catalog.db'}?mode=ro", uri=True) as catalog:
-            return catalog.execute("select count(*) from units").fetchone()[0]
-
     def is_whole(self, name: str) -> None:
         """Every clip became one row, once, and all that is published is true."""
         rows = self.rows(name)
@@ -228,13 +224,13 @@ def test_a_build_goes_on_when_a_node_is_killed(home: Home, two_nodes: RayCluster
 def test_a_build_whose_head_is_killed_says_so_and_the_next_one_finishes(home: Home, two_nodes: RayCluster) -> None:
     home.hold(FREE)
     driver = home.start(home.recipe("corpus", two_nodes.address), two_nodes)
-    until(lambda: len(home.looked_at(FREE)) == 2 and home.committed("corpus") > 0, driver)
+    until(lambda: len(home.looked_at(FREE)) == 2 and committed(home.folder / "corpus") > 0, driver)
     two_nodes.kill_head()
     line = ended_in_a_line(driver)
     assert f"the Ray cluster {two_nodes.address}" in line
     assert "its head" in line
     assert "Run the build again" in line
-    kept = home.committed("corpus")
+    kept = committed(home.folder / "corpus")
     assert 0 < kept < CLIPS
     home.let_go()
     with RayCluster(home.environment) as fresh:
@@ -247,14 +243,14 @@ def test_a_build_whose_head_is_killed_says_so_and_the_next_one_finishes(home: Ho
 def test_a_local_build_whose_ray_is_killed_says_so_and_the_next_one_finishes(home: Home) -> None:
     home.hold(FREE)
     driver = home.start(home.recipe("corpus", None))
-    until(lambda: len(home.looked_at(FREE)) == 2 and home.committed("corpus") > 0, driver)
+    until(lambda: len(home.looked_at(FREE)) == 2 and committed(home.folder / "corpus") > 0, driver)
     (raylet,) = [child for child in psutil.Process(driver.pid).children() if child.name() == "raylet"]
     raylet.kill()
     line = ended_in_a_line(driver)
     assert "the Ray of this machine" in line
     assert "raylet ended with SIGKILL" in line
     assert "Run the build again" in line
-    kept = home.committed("corpus")
+    kept = committed(home.folder / "corpus")
     home.let_go()
     report, _ = ended_well(home.start(home.recipe("corpus", None)))
     assert report["units_known"] == kept > 0

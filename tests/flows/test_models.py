@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from faulty_server import Exchange, FaultyServer, closed_mid_body, empty, hang, ok, status, truncated
 
+from tests.catalog import committed
 from tests.flows.clips import write_clip
 
 pytestmark = pytest.mark.long
@@ -202,8 +202,8 @@ def test_a_killed_build_keeps_what_a_model_has_answered(tmp_path: Path) -> None:
         file = recipe(tmp_path, server, clips=6, placement={"serving": patient})
         command = [sys.executable, "-m", "dataclaw.main", "build", str(file)]
         driver = psutil.Popen(command, env=os.environ | {"TEST_KEY": KEY}, stdout=subprocess.DEVNULL)
-        catalog, end = tmp_path / "corpus" / "catalog.db", time.monotonic() + 480
-        while not (catalog.exists() and committed(catalog) == 3):
+        end = time.monotonic() + 480
+        while committed(tmp_path / "corpus") < 3:
             assert driver.poll() is None
             assert time.monotonic() < end, "nothing was kept"
             time.sleep(0.2)
@@ -215,11 +215,3 @@ def test_a_killed_build_keeps_what_a_model_has_answered(tmp_path: Path) -> None:
     assert (report["units_known"], report["units_done"]) == (3, 3)
     assert not asked & {request.text for request in server.requests}
     assert len(rows(tmp_path / "corpus")) == 6
-
-
-def committed(catalog: Path) -> int:
-    with sqlite3.connect(f"file:{catalog}?mode=ro", uri=True) as database:
-        try:
-            return int(database.execute("select count(*) from units").fetchone()[0])
-        except sqlite3.OperationalError:  # it is being made
-            return 0
